@@ -1,0 +1,123 @@
+"""Real processes for tests: the embedded broker as a child process on a free port of the loopback interface.
+
+with broker(tmp_path / "broker") as kafka:
+    producer = KafkaProducer(bootstrap_servers=kafka.address)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from infra.broker.ready import wait_ready
+
+_ROOT = Path(__file__).resolve().parents[2]
+_READY_SECONDS = 20.0
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class BrokerHandle:
+    """A running broker. `kill` is kill -9 of the process (its Tansu child dies with it); `stop` is SIGTERM."""
+
+    data_dir: Path
+    port: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port for a Kafka client."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process that holds the storage and supervises Tansu."""
+        assert self._process is not None, "the broker is not running"
+        return self._process.pid
+
+    @property
+    def tansu_pid(self) -> int:
+        """The Tansu child."""
+        (child,) = psutil.Process(self.pid).children()
+        return int(child.pid)
+
+    @property
+    def output(self) -> Path:
+        """What the broker printed."""
+        return self.data_dir.parent / f"{self.data_dir.name}.log"
+
+    def start(self) -> None:
+        """Start and wait until clients are served."""
+        assert self._process is None, "the broker is running"
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        with self.output.open("ab") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "infra.broker", "--data", str(self.data_dir), "--port", str(self.port)],
+                cwd=_ROOT,
+                stdout=file,
+                stderr=file,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
+            )
+        try:
+            wait_ready(self.address, _READY_SECONDS)
+        except TimeoutError:
+            self.kill()
+            raise TimeoutError(f"the broker is not ready; it printed:\n{self.output.read_text()}") from None
+
+    def kill(self) -> None:
+        """kill -9, no farewell."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for a clean end."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """Start again on the same data and port; kills it first when it runs."""
+        self.kill()
+        self.start()
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.send_signal(number)
+        try:
+            process.wait(10)
+            _, alive = psutil.wait_procs(family, 3)  # a dying child must not answer for the next broker
+            assert not alive, f"the broker left {alive}"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+            raise
+
+
+@contextlib.contextmanager
+def broker(
+    data_dir: Path, port: int | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[BrokerHandle]:
+    """A running broker over `data_dir`; stopped at the end. `environment` adds settings (`VOC_BROKER_...`)."""
+    handle = BrokerHandle(data_dir, port or free_port(), environment or {})
+    handle.start()
+    try:
+        yield handle
+    finally:
+        handle.stop()
