@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,12 +110,26 @@ class BrokerHandle:
         process.send_signal(number)
         try:
             process.wait(10)
-            _, alive = psutil.wait_procs(family, 3)  # a dying child must not answer for the next broker
-            assert not alive, f"the broker left {alive}"
+            _wait_dead(family)  # a dying child must not answer for the next broker
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(5)
             raise
+
+
+def _wait_dead(processes: list[psutil.Process], timeout: float = 3.0) -> None:
+    """Until none of `processes` runs; one that its new parent has not collected yet counts as dead."""
+    deadline = time.monotonic() + timeout
+    while any(map(_alive, processes)):
+        assert time.monotonic() < deadline, f"left running: {processes}"
+        time.sleep(0.01)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextlib.contextmanager
