@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sqlite3
 import sys
 from pathlib import Path
 
 import uvloop
 
 from infra.broker.lock import BrokerConflict
+from infra.broker.objects import ForeignFile
 from infra.broker.server import run
 from infra.broker.settings import BrokerSettings
 from infra.broker.tansu import TansuUnavailable
@@ -24,7 +26,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         uvloop.run(run(BrokerSettings(**given)))
-    except (BrokerConflict, TansuUnavailable, ValueError) as failure:
+    except (BrokerConflict, ForeignFile, TansuUnavailable, ValueError, OSError, sqlite3.DatabaseError) as failure:
         print(f"broker: {failure}", file=sys.stderr)
         return 2
     return 0

@@ -16,10 +16,13 @@ Kept in tables beside the objects, written in the same transaction as the batch 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from infra.broker.batches import parse_header, parse_key, partition_of_watermark
 from infra.broker.objects import Entry, ObjectStore, PreconditionFailed
+
+logger = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
@@ -27,7 +30,7 @@ CREATE TABLE IF NOT EXISTS batches (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS partitions (partition TEXT PRIMARY KEY, first INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS producers (
-    partition TEXT NOT NULL, id INTEGER NOT NULL, epoch INTEGER NOT NULL, next INTEGER NOT NULL,
+    partition TEXT NOT NULL, id INTEGER NOT NULL, epoch INTEGER NOT NULL, next INTEGER NOT NULL, at REAL NOT NULL,
     PRIMARY KEY (partition, id, epoch)
 ) WITHOUT ROWID;
 """
@@ -68,8 +71,14 @@ class RecordLog:
                 )
                 if header.producer_id >= 0:
                     self._db.execute(
-                        "INSERT OR REPLACE INTO producers VALUES (?, ?, ?, ?)",
-                        (place.partition, header.producer_id, header.producer_epoch, header.next_sequence),
+                        "INSERT OR REPLACE INTO producers VALUES (?, ?, ?, ?, ?)",
+                        (
+                            place.partition,
+                            header.producer_id,
+                            header.producer_epoch,
+                            header.next_sequence,
+                            self.store.now(),
+                        ),
                     )
             elif if_absent and (partition := partition_of_watermark(key)) and self.store.head(key) is None:
                 self._begin(partition)
@@ -88,24 +97,20 @@ class RecordLog:
                         "DELETE FROM batches WHERE partition = ? AND base = ?", (place.partition, place.base)
                     )
                 elif partition := partition_of_watermark(key):
-                    self._forget(partition)
+                    self.forget(partition)
 
-    def visible(self, partition: str, after: str, entries: Sequence[Entry]) -> tuple[Entry, ...]:
-        """The leading run of `entries` (a page of the partition's batches above key `after`) without an open hole."""
-        place = parse_key(after)
-        position = self.first_offset(partition)
-        if place is not None:
-            row = self._db.execute(
-                "SELECT next FROM batches WHERE partition = ? AND base <= ? ORDER BY base DESC LIMIT 1",
-                (partition, place.base),
-            ).fetchone()
-            position = max(position, row[0]) if row else position
+    def visible(self, partition: str, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+        """The leading run of `entries` (one page of the partition's batches) that has no open hole in front of it."""
+        first = parse_key(entries[0].key) if entries else None
+        if first is None:
+            return ()
+        position = self._expected(partition, first.base)
         run: list[Entry] = []
-        following = self._db.execute(
+        known = self._db.execute(
             "SELECT base, next FROM batches WHERE partition = ? AND base >= ? ORDER BY base LIMIT ?",
-            (partition, place.base + 1 if place else 0, len(entries)),
+            (partition, first.base, len(entries)),
         )
-        for entry, (base, end) in zip(entries, following, strict=True):
+        for entry, (base, end) in zip(entries, known, strict=True):
             if base != position and not self._pass_hole(partition, position, base):
                 break
             run.append(entry)
@@ -136,19 +141,31 @@ class RecordLog:
         ).fetchone()
         return row[0] if row else 0
 
+    def expire_producers(self, before: float, *, below: int) -> list[int]:
+        """Forget producers with an id under `below` and no batch since `before` (seconds since 1970); their ids."""
+        rows = self._db.execute(
+            "SELECT id FROM producers WHERE id < ? GROUP BY id HAVING max(at) < ?", (below, before)
+        ).fetchall()
+        self._db.executemany("DELETE FROM producers WHERE id = ?", rows)
+        return [row[0] for row in rows]
+
     def close_holes(self, partition: str) -> int:
         """Close every hole at once and return how many: right only while nothing is being written."""
-        closed, position = 0, self.first_offset(partition)
+        holes = self._db.execute(
+            "SELECT position, base FROM (SELECT base, lag(next, 1, ?) OVER (ORDER BY base) AS position"
+            " FROM batches WHERE partition = ?) WHERE base != position",
+            (self.first_offset(partition), partition),
+        ).fetchall()
         with self.store.transaction():
-            for base, following in self._db.execute(
-                "SELECT base, next FROM batches WHERE partition = ? ORDER BY base", (partition,)
-            ).fetchall():
-                if base != position:
-                    self._close(partition, position, base)
-                    closed += 1
-                position = following
+            for position, base in holes:
+                self._close(partition, position, base)
         self._holes_since.clear()
-        return closed
+        return len(holes)
+
+    def forget(self, partition: str) -> None:
+        """Forget all that is known of a partition: it is gone, or begins anew."""
+        for table in ("batches", "partitions", "producers"):
+            self._db.execute(f"DELETE FROM {table} WHERE partition = ?", (partition,))
 
     def drop_oldest(self, partition: str, keys: Sequence[str]) -> None:
         """Delete the oldest batches of a partition (`keys` in order); readers go on at what follows them."""
@@ -159,11 +176,10 @@ class RecordLog:
             "SELECT next FROM batches WHERE partition = ? AND base = ?", (partition, place.base)
         ).fetchone()
         with self.store.transaction():
-            self.raise_first_offset(partition, row[0])
+            self._raise_first_offset(partition, row[0])
             self.delete(keys)
 
-    def raise_first_offset(self, partition: str, first: int) -> None:
-        """Record that nothing below `first` is to be expected any more."""
+    def _raise_first_offset(self, partition: str, first: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO partitions VALUES (?, ?)", (partition, first))
 
     def _pass_hole(self, partition: str, position: int, base: int) -> bool:
@@ -172,6 +188,7 @@ class RecordLog:
         since = self._holes_since.setdefault((partition, position), now)
         if now - since < self._hold:
             return False
+        logger.warning("closed a hole in %s: offsets %d to %d never came", partition, position, base - 1)
         self._close(partition, position, base)
         del self._holes_since[(partition, position)]
         return True
@@ -183,21 +200,21 @@ class RecordLog:
             (base, partition, partition, position),
         )
         if changed.rowcount == 0:  # nothing in front of the hole: it is at the beginning of the log
-            self.raise_first_offset(partition, base)
+            self._raise_first_offset(partition, base)
 
     def _refuse_passed(self, partition: str, base: int) -> None:
+        if base < self._expected(partition, base):
+            raise PreconditionFailed(f"readers of {partition} have passed offset {base}")
+
+    def _expected(self, partition: str, base: int) -> int:
+        """The offset at which readers go on behind the batch in front of `base`."""
         row = self._db.execute(
             "SELECT next FROM batches WHERE partition = ? AND base < ? ORDER BY base DESC LIMIT 1", (partition, base)
         ).fetchone()
-        if base < self.first_offset(partition) or (row and base < row[0]):
-            raise PreconditionFailed(f"readers of {partition} have passed offset {base}")
+        return row[0] if row else self.first_offset(partition)
 
     def _begin(self, partition: str) -> None:
         """A partition is created: what a produce request in flight left of a deleted namesake must not return."""
         left = [e.key for e in self.store.list(partition + "/records/", limit=1_000_000).entries]
         self.store.delete(left)
-        self._forget(partition)
-
-    def _forget(self, partition: str) -> None:
-        for table in ("batches", "partitions", "producers"):
-            self._db.execute(f"DELETE FROM {table} WHERE partition = ?", (partition,))
+        self.forget(partition)

@@ -33,6 +33,14 @@ CREATE TABLE IF NOT EXISTS objects (
 _LAST = "\U0010ffff"
 
 
+# The layout of the file, kept in its header; a change of any table raises it.
+_LAYOUT = 1
+
+
+class ForeignFile(RuntimeError):
+    """The file was made by another version."""
+
+
 class PreconditionFailed(Exception):
     """The condition of a conditional write or read does not hold."""
 
@@ -67,7 +75,12 @@ class ObjectStore:
         self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute(f"PRAGMA synchronous = {synchronous}")
         self.db.execute("PRAGMA journal_size_limit = 67108864")
+        (layout,) = self.db.execute("PRAGMA user_version").fetchone()
+        if layout not in (0, _LAYOUT):
+            self.db.close()
+            raise ForeignFile(f"{path} has layout {layout}, this version reads {_LAYOUT}: give another directory")
         self.db.executescript(_SCHEMA)
+        self.db.execute(f"PRAGMA user_version = {_LAYOUT}")
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded into it."""
@@ -149,17 +162,15 @@ class ObjectStore:
         entries: list[Entry] = []
         groups: list[str] = []
         position = after
-        if delimiter and (group := _group(after, prefix, delimiter)) and after.startswith(group):
-            position = group + _LAST  # `after` lies within a group: that group was already reported
         while True:
             room = limit - len(entries) - len(groups)
             rows = self.db.execute(
                 "SELECT key, body_id, size, modified, content_type FROM objects"
                 " WHERE key >= ? AND key > ? AND key < ? ORDER BY key LIMIT ?",
                 (prefix, position, prefix + _LAST, room + 1),
-            ).fetchall()
+            )
             for index, row in enumerate(rows):
-                if index == room or len(entries) + len(groups) == limit:
+                if index == room:
                     return Listing(tuple(entries), tuple(groups), position)
                 if delimiter and (group := _group(row[0], prefix, delimiter)):
                     groups.append(group)
@@ -176,9 +187,7 @@ class ObjectStore:
 
 
 def _group(key: str, prefix: str, delimiter: str) -> str:
-    """The common prefix that `key` is rolled up into, or '' when it stands for itself."""
-    if not key.startswith(prefix):
-        return ""
+    """The common prefix that `key` (which begins with `prefix`) is rolled up into, or '' when it stands for itself."""
     head, found, _ = key[len(prefix) :].partition(delimiter)
     return prefix + head + found if found else ""
 

@@ -1,16 +1,13 @@
 """Retention: delete the oldest batches of a partition by age and by size, and give their space back.
 
-Tansu has none of its own. The newest batch of a partition always stays: Tansu answers "latest" from it.
+Tansu has none of its own. Age takes every batch, also the newest: data is kept no longer than was said. Size always
+leaves the newest batch.
 """
 
 from __future__ import annotations
 
-import logging
-
 from infra.broker.batches import RECORDS
 from infra.broker.log import RecordLog
-
-logger = logging.getLogger(__name__)
 
 # Batches deleted in one transaction: some milliseconds during which no request is served.
 _STEP = 200
@@ -21,22 +18,28 @@ def delete_expired(log: RecordLog, *, hours: float, max_bytes: int) -> int:
     for partition in log.partitions():
         expired = _expired(log, partition, hours, max_bytes)
         if expired:
-            log.drop_oldest(partition, expired[:_STEP])
+            log.drop_oldest(partition, expired)
             log.store.reclaim()
-            return len(expired[:_STEP])
+            return len(expired)
     return 0
 
 
 def _expired(log: RecordLog, partition: str, hours: float, max_bytes: int) -> list[str]:
-    rows = log.store.db.execute(
-        "SELECT key, modified, size FROM objects WHERE key > ? AND key < ? ORDER BY key DESC",
-        (partition + RECORDS, partition + RECORDS + ":"),
-    ).fetchall()
-    oldest = log.store.now() - hours * 3600
-    total, expired = 0, []
-    for index, (_, modified, size) in enumerate(rows):
-        total += size
-        if index and ((hours and modified < oldest) or (max_bytes and total > max_bytes)):
-            expired = [row[0] for row in rows[index:]]
+    """Keys of the oldest batches that are too old or too many, oldest first, at most a step of them."""
+    # ':' is the character behind the digits: the two bounds enclose the batches and nothing else.
+    bounds = (partition + RECORDS, partition + RECORDS + ":")
+    db = log.store.db
+    (total,) = db.execute("SELECT total(size) FROM objects WHERE key > ? AND key < ?", bounds).fetchone()
+    (newest,) = db.execute("SELECT max(key) FROM objects WHERE key > ? AND key < ?", bounds).fetchone()
+    oldest_allowed = log.store.now() - hours * 3600 if hours else 0.0
+    expired = []
+    for key, modified, size in db.execute(
+        "SELECT key, modified, size FROM objects WHERE key > ? AND key < ? ORDER BY key LIMIT ?", (*bounds, _STEP)
+    ):
+        too_old = modified < oldest_allowed
+        too_many = bool(max_bytes) and total > max_bytes and key != newest
+        if not (too_old or too_many):
             break
-    return expired[::-1]
+        expired.append(key)
+        total -= size
+    return expired

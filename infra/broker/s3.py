@@ -125,7 +125,7 @@ class S3Endpoint:
         limit = min(int(query.get("max-keys", _PAGE)), _PAGE)
         page = self._store.list(prefix, delimiter=query.get("delimiter", ""), after=after, limit=limit)
         if prefix.endswith(RECORDS):
-            entries = self._log.visible(prefix.removesuffix(RECORDS), after, page.entries)
+            entries = self._log.visible(prefix.removesuffix(RECORDS), page.entries)
             complete = len(entries) == len(page.entries)
             page = Listing(entries, page.common_prefixes, page.token if complete else None)
         return _xml(_render(prefix, limit, page))

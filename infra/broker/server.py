@@ -13,7 +13,7 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
@@ -73,7 +73,7 @@ async def run(settings: BrokerSettings) -> None:
             store.close()
 
 
-async def _keep_running(start, port: int) -> None:  # type: ignore[no-untyped-def]
+async def _keep_running(start: Callable[[], Awaitable[asyncio.subprocess.Process]], port: int) -> None:
     pause = _FIRST_PAUSE
     while True:
         child = await start()
@@ -86,7 +86,7 @@ async def _keep_running(start, port: int) -> None:  # type: ignore[no-untyped-de
             await _end(child)
         if time.monotonic() - started > _SETTLED_SECONDS:
             pause = _FIRST_PAUSE
-        logger.error("tansu ended with %s; it is started again in %.1f s", code, pause)
+        logger.error("tansu ended with %s (see tansu.log); it is started again in %.1f s", code, pause)
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -127,10 +127,10 @@ async def _retain(log: RecordLog, settings: BrokerSettings) -> None:
 @contextlib.asynccontextmanager
 async def _endpoint(endpoint: S3Endpoint) -> AsyncIterator[str]:
     """Serve the endpoint on a free port of the loopback interface; its URL."""
-    runner = web.AppRunner(endpoint.application(), access_log=None)
+    runner = web.AppRunner(endpoint.application(), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.2)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:

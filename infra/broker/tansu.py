@@ -12,6 +12,7 @@ import hashlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,6 +64,7 @@ async def start(path: Path, *, port: int, endpoint: str, access_key: str, output
             stdin=asyncio.subprocess.DEVNULL,
             stdout=file,
             stderr=file,
+            start_new_session=True,  # Ctrl-C is for the supervisor, which stops the child itself
             preexec_fn=_die_with_parent(os.getpid()),
             env={
                 "AWS_ENDPOINT": endpoint,
@@ -74,7 +76,7 @@ async def start(path: Path, *, port: int, endpoint: str, access_key: str, output
         )
 
 
-def _die_with_parent(parent: int):  # type: ignore[no-untyped-def]  # a closure for preexec_fn
+def _die_with_parent(parent: int) -> Callable[[], None]:
     """A function for the forked child: ask the kernel for SIGKILL on the parent's death."""
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
