@@ -183,7 +183,8 @@ class ObjectStore:
 
     def reclaim(self, pages: int = 2000) -> None:
         """Give up to `pages` free pages back to the file system; small steps keep the pause short."""
-        self.db.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+        # `execute` would stop after the first page: the statement gives a row without columns for each of them.
+        self.db.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
 
 
 def _group(key: str, prefix: str, delimiter: str) -> str:
