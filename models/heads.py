@@ -1,0 +1,135 @@
+"""The trained part on top of the encoder: sentiment of the comment, its topics, and the sentiment of each topic.
+
+Reads the token vectors of one forward pass (`models.encoder`). Sentiment looks at their mean; each topic has a query
+that picks the tokens which speak of it (label-wise attention), and both "is it mentioned" and "how do they feel about
+it" are read from those tokens alone, so praise of the product does not colour the delivery.
+
+Made by `models.training`; kept as `heads.safetensors` beside `heads.json` (what the numbers mean).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from models.errors import ModelError
+
+SHIPPED = Path(__file__).parent / "weights" / "default"
+WEIGHTS = "heads.safetensors"
+CARD = "heads.json"
+ENCODER_WEIGHTS = "encoder.safetensors"  # layers that training changed, where it did
+
+LEVELS = ("very_negative", "negative", "neutral", "positive", "very_positive")
+CLASSES = (*LEVELS, "mixed")
+
+
+class HeadsCard(BaseModel):
+    """What the weights are for; refused when a field is unknown or missing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1)
+    encoder: str = Field(description="Name of the encoder these weights were trained on.")
+    width: int = Field(gt=0)
+    topics: list[str]
+    thresholds: list[float] = Field(description="A topic is mentioned when its probability reaches this.")
+    temperature: float = Field(gt=0, description="Sentiment logits are divided by this (calibration).")
+    topic_temperature: float = Field(default=1.0, gt=0)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Logits: sentiment (texts, 6) in the order of CLASSES, topics (texts, T), topic sentiment (texts, T, 5)."""
+
+    sentiment: torch.Tensor
+    topics: torch.Tensor
+    topic_sentiment: torch.Tensor
+
+
+class Heads(nn.Module):
+    """See the module's text. `width` is that of the encoder, `topics` the number of topics."""
+
+    def __init__(self, width: int, topics: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.sentiment = nn.Linear(width, len(CLASSES))
+        self.queries = nn.Parameter(torch.randn(topics, width) * width**-0.5)
+        self.presence = nn.Parameter(torch.zeros(topics, width))
+        self.presence_bias = nn.Parameter(torch.full((topics,), -3.0))  # a topic is rare: begin near 5 %
+        self.topic_sentiment = nn.Linear(width, len(LEVELS))
+
+    def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> Scores:
+        """`hidden` (texts, tokens, width) and `mask` (texts, tokens; 0 for padding) to logits."""
+        states = self.norm(hidden)
+        weights = mask.unsqueeze(-1).to(states.dtype)
+        mean = (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+        attention = torch.einsum("btw,kw->bkt", states, self.queries)
+        attention = attention.masked_fill(mask.unsqueeze(1) == 0, -torch.inf).softmax(-1)
+        views = attention @ states
+        presence = torch.einsum("bkw,kw->bk", views, self.presence) + self.presence_bias
+        return Scores(self.sentiment(mean), presence, self.topic_sentiment(views))
+
+
+def save(folder: Path, heads: Heads, card: HeadsCard, encoder_state: dict[str, torch.Tensor] | None = None) -> None:
+    """Writes heads, their card and, if given, the encoder's changed tensors into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # float16 halves the file; the heads were compared with their float32 selves when this was chosen.
+    save_file({k: v.half().contiguous() for k, v in heads.state_dict().items()}, folder / WEIGHTS)
+    if encoder_state:
+        save_file({k: v.contiguous() for k, v in encoder_state.items()}, folder / ENCODER_WEIGHTS)
+    (folder / CARD).write_text(json.dumps(card.model_dump(), indent=1) + "\n", encoding="utf-8")
+
+
+def load(folder: Path | None = None) -> tuple[Heads, HeadsCard]:
+    """Heads and card out of `folder` (the shipped ones by default). Raises ModelError that names the file."""
+    folder = folder or SHIPPED
+    try:
+        card = HeadsCard.model_validate_json((folder / CARD).read_bytes())
+        heads = Heads(card.width, len(card.topics))
+        heads.load_state_dict({k: v.float() for k, v in load_file(folder / WEIGHTS).items()})
+    except OSError as error:
+        raise ModelError(f"cannot read the heads in {folder}: {error}") from error
+    except (ValidationError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"the heads in {folder} cannot be used: {error}") from error
+    if len(card.thresholds) != len(card.topics):
+        raise ModelError(f"{folder / CARD} has {len(card.thresholds)} thresholds for {len(card.topics)} topics")
+    return heads.eval(), card
+
+
+def fingerprint(folder: Path) -> str:
+    """Eight hexadecimal digits that change when any file of the heads does."""
+    digest = hashlib.sha256()
+    for name in (CARD, WEIGHTS, ENCODER_WEIGHTS):
+        if (folder / name).is_file():
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def probabilities(logits: torch.Tensor, temperature: float) -> Any:
+    """Softmax over the last dimension after division by the temperature, as a numpy array."""
+    return (logits / temperature).softmax(-1).numpy()
+
+
+def apply_to_encoder(folder: Path, model: nn.Module) -> None:
+    """Puts the encoder tensors that training changed, if the folder has any, into `model`."""
+    path = folder / ENCODER_WEIGHTS
+    if not path.is_file():
+        return
+    try:
+        state = {name: value.float() for name, value in load_file(path).items()}
+        known = dict(model.named_parameters())
+        for name, value in state.items():
+            if known[name].shape != value.shape:
+                raise RuntimeError(f"{name} is {tuple(value.shape)}, the encoder's is {tuple(known[name].shape)}")
+            known[name].data = value  # not copied into: the encoder's own tensors are the file, mapped
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise ModelError(f"{path} does not fit the encoder: {error}") from error

