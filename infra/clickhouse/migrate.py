@@ -103,7 +103,8 @@ def load_migrations(folder: Traversable | None = None) -> list[Migration]:
 
 def applied(client: Client) -> dict[int, tuple[str, str]]:
     """What the ledger says is in place: number -> (name, checksum). Empty where there is no ledger yet."""
-    if not client.query(f"SELECT name FROM system.tables WHERE database = '{DATABASE}' AND name = 'migrations'").result_rows:
+    known = client.query(f"SELECT count() FROM system.tables WHERE database = '{DATABASE}' AND name = 'migrations'")
+    if known.result_rows[0][0] == 0:
         return {}
     rows = client.query(
         f"SELECT number, argMax(name, applied_at), argMax(checksum, applied_at) FROM {DATABASE}.migrations "
@@ -112,9 +113,7 @@ def applied(client: Client) -> dict[int, tuple[str, str]]:
     return {int(number): (str(name), str(checksum)) for number, name, checksum in rows}
 
 
-def plan(
-    client: Client, settings: ClickHouseSettings, migrations: list[Migration] | None = None
-) -> list[Migration]:
+def plan(client: Client, settings: ClickHouseSettings, migrations: list[Migration] | None = None) -> list[Migration]:
     """The migrations still to be applied, in order, after checking files against ledger. Changes nothing."""
     migrations = load_migrations() if migrations is None else migrations
     done = applied(client)

@@ -37,8 +37,8 @@ class ClickHouseSettings(BaseSettings):
         default=False,
         description="Keep rows in *_local tables and read and write them through Distributed tables; needs `cluster`.",
     )
-    connect_timeout: float = Field(default=5.0, gt=0, description="Seconds to wait for a connection.")
-    query_timeout: float = Field(default=60.0, gt=0, description="Seconds to wait for the answer to a query.")
+    connect_timeout: int = Field(default=5, ge=1, description="Whole seconds to wait for a connection.")
+    query_timeout: int = Field(default=60, ge=1, description="Whole seconds to wait for the answer to a query.")
 
     @field_validator("url")
     @classmethod

@@ -24,20 +24,22 @@ CREATE OR REPLACE FUNCTION wilsonHigh {{on_cluster}} AS (k, n) ->
     if(n = 0, NULL, least(1., (k + 1.9207294103470627 + 1.959963984540054
         * sqrt(k * (n - k) / n + 0.9603647051735313)) / (n + 3.8414588206941254)));
 
--- 97.5 % quantile of Student's t: exact for 1 and 2 degrees of freedom, above by the Cornish-Fisher expansion
--- (Abramowitz and Stegun 26.7.5).
-CREATE OR REPLACE FUNCTION tQuantile {{on_cluster}} AS (df) ->
-    multiIf(df = 1, 12.706204736432095, df = 2, 4.302652729911275,
-        1.959963984540054 + 2.372271230298562 / df + 2.8224986157396112 / pow(df, 2) + 2.555849679507722 / pow(df, 3) + 1.5895340533938225 / pow(df, 4));
+-- Interval of a mean out of sum and sum of squares, cut to the scale lowest..highest: the same adjustment on any scale
+-- (3/4 of an answer at each end, 3/2 in the middle). One answer gives the whole scale.
+CREATE OR REPLACE FUNCTION meanCentre {{on_cluster}} AS (total, n, lowest, highest) ->
+    (total + 1.5 * (lowest + highest)) / (n + 3);
 
--- Interval of a mean out of sum and sum of squares, cut to the scale lowest..highest; one answer gives the whole scale.
+CREATE OR REPLACE FUNCTION meanError {{on_cluster}} AS (total, squares, n, lowest, highest) ->
+    sqrt(greatest(0., (squares + 0.75 * (lowest * lowest + highest * highest) + 0.375 * pow(lowest + highest, 2))
+        / (n + 3) - pow(meanCentre(total, n, lowest, highest), 2)) / (n + 3));
+
 CREATE OR REPLACE FUNCTION meanLow {{on_cluster}} AS (total, squares, n, lowest, highest) ->
-    multiIf(n = 0, NULL, n = 1, lowest, greatest(lowest, total / n - tQuantile(n - 1)
-        * sqrt(greatest(0., (squares - total * total / n) / (n - 1)) / n)));
+    multiIf(n = 0, NULL, n = 1, lowest, greatest(lowest, meanCentre(total, n, lowest, highest)
+        - 1.959963984540054 * meanError(total, squares, n, lowest, highest)));
 
 CREATE OR REPLACE FUNCTION meanHigh {{on_cluster}} AS (total, squares, n, lowest, highest) ->
-    multiIf(n = 0, NULL, n = 1, highest, least(highest, total / n + tQuantile(n - 1)
-        * sqrt(greatest(0., (squares - total * total / n) / (n - 1)) / n)));
+    multiIf(n = 0, NULL, n = 1, highest, least(highest, meanCentre(total, n, lowest, highest)
+        + 1.959963984540054 * meanError(total, squares, n, lowest, highest)));
 
 -- The ends of a scale written as lowest-highest.
 CREATE OR REPLACE FUNCTION scaleLowest {{on_cluster}} AS (scale) -> toFloat64OrZero(splitByChar('-', scale)[1]);
@@ -69,7 +71,8 @@ DROP FUNCTION IF EXISTS scaleHighest {{on_cluster}};
 DROP FUNCTION IF EXISTS scaleLowest {{on_cluster}};
 DROP FUNCTION IF EXISTS meanHigh {{on_cluster}};
 DROP FUNCTION IF EXISTS meanLow {{on_cluster}};
-DROP FUNCTION IF EXISTS tQuantile {{on_cluster}};
+DROP FUNCTION IF EXISTS meanError {{on_cluster}};
+DROP FUNCTION IF EXISTS meanCentre {{on_cluster}};
 DROP FUNCTION IF EXISTS wilsonHigh {{on_cluster}};
 DROP FUNCTION IF EXISTS wilsonLow {{on_cluster}};
 DROP FUNCTION IF EXISTS npsHigh {{on_cluster}};

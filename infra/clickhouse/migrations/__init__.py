@@ -1,1 +1,1 @@
-"""The numbered SQL files; infra/clickhouse/migrate.py applies them, infra/clickhouse/sql.py says how they are written."""
+"""The numbered SQL files: applied by infra/clickhouse/migrate.py, their placeholders are in infra/clickhouse/sql.py."""
