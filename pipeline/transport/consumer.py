@@ -64,6 +64,11 @@ class BatchConsumer(base.Consumer):
         self._acked = _NoAutoAck()
         if self.in_transaction:
             raise ImproperlyConfigured("The batch transport does not do processing_guarantee='exactly_once'")
+        if self.app.conf.consumer_auto_offset_reset != "earliest":
+            raise ImproperlyConfigured(
+                "The batch transport needs consumer_auto_offset_reset='earliest': a group that has committed nothing "
+                "would otherwise pass over what was out and unacknowledged when it restarts"
+            )
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -267,8 +272,9 @@ class BatchConsumer(base.Consumer):
         self._rebalancing_since = time.monotonic()
         try:
             await self.force_commit()
-        finally:
-            self.ledger.close_all()
+        except Exception as exc:
+            self.log.warning("Committing before a rebalance failed; it will be delivered again: %r", exc)
+        self.ledger.close_all()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:

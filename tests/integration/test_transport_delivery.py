@@ -140,3 +140,41 @@ def test_a_topic_of_two_agents_is_committed_when_both_have_acknowledged(group: R
     group.start(agents=agents, batching={"max_records": 50})
     wait_until(lambda: group.committed() == 500, 40, "both topics")
     assert sorted(set(group.numbers(agent=1))) == list(range(400))
+
+
+def test_a_flow_that_was_stopped_and_resumed_leaves_no_hole(group: Rig) -> None:
+    create_topic(group.address, "t.flow", 2)
+    produce(group.address, "t.flow", 2, 5000)
+    worker = group.start("t.flow", batching={"max_records": 20}, pause=0.01, options={"stream_buffer_maxsize": 2})
+    for n in range(5):
+        group.wait_count(200 * (n + 1))
+        worker.ask(flow=False)
+        worker.ask(flow=True)
+    group.wait_count(5000)
+    wait_until(lambda: group.committed() == 5000, 10, "the commit")
+    group.check_commits()
+    assert group.overtaken == []
+
+
+def test_an_agent_that_raises_stalls_its_partition_and_loses_nothing(group: Rig) -> None:
+    create_topic(group.address, "t.raise", 2)
+    produce(group.address, "t.raise", 2, 2000)
+    settings = {"max_records": 100, "max_inflight_batches": 3}
+    worker = group.start("t.raise", batching=settings, fail_at=502)
+    wait_until(lambda: worker.stats().get("stalled", 0) > 3, 40, "the stall to be seen")
+    assert committed(group.address, group.group)[("t.raise", 0)] == 200  # record 502 is the 251st of its partition
+    assert committed(group.address, group.group)[("t.raise", 1)] == 1000
+    worker.stop()
+    group.start("t.raise", batching=settings)
+    group.wait_count(2000)
+    wait_until(lambda: group.committed() == 2000, 10, "the commit")
+
+
+@pytest.mark.parametrize(("wrong", "says"), [("auto", "stream.noack().events()"), ("typed", "without value_type")])
+def test_what_would_lose_batches_is_refused_with_a_reason(group: Rig, wrong: str, says: str) -> None:
+    create_topic(group.address, f"t.{wrong}", 1)
+    produce(group.address, f"t.{wrong}", 1, 100)
+    worker = group.start(f"t.{wrong}", batching={"max_records": 10}, **{wrong: True})
+    wait_until(lambda: says in worker.log.read_text(), 30, "the reason in the log")
+    worker.stop()
+    assert group.committed() == 0

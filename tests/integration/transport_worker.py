@@ -1,7 +1,8 @@
 """A worker for the transport's tests: stores what it gets in SQLite, then acknowledges.
 
-Run as `python -m tests.integration.transport_worker CONFIG` with a JSON object (see `Config`). Takes one JSON command
-a line on stdin and answers with one JSON line on stdout: {"stats": 1}, {"hold": true}, {"seek": [topic, partition, n]}.
+Run as `python -m tests.integration.transport_worker CONFIG` with a JSON object (see `Config`). Takes one JSON command a
+line on stdin and answers with one JSON line on stdout: {"stats": 1}, {"hold": true}, {"flow": false},
+{"seek": [topic, partition, offset]}.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ class Config:
     #: Begin with all agents held: they take a batch and wait.
     hold: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    #: Let the body raise at a record with this value.
+    fail_at: int | None = None
+    #: Let agents iterate over the stream directly, which the transport refuses.
+    auto: bool = False
+    #: Declare a value type, which the transport refuses.
+    typed: bool = False
 
 
 def open_sink(path: str) -> sqlite3.Connection:
@@ -69,6 +76,8 @@ def build(config: Config) -> faust.App:
         async def body(stream: Any) -> None:
             async for event in stream.noack().events():
                 batch: Batch = event.value
+                if config.fail_at is not None and any(int(r.value) == config.fail_at for r in batch):
+                    raise RuntimeError("as the test asked")
                 count["batches"] += 1
                 count["records"] += len(batch)
                 await released.wait()
@@ -87,7 +96,12 @@ def build(config: Config) -> faust.App:
                     await stream.ack(event)
                     count["acked"] += 1
 
-        app.agent(batch_topic(app, *topics), name=f"{config.group}.agent{number}", concurrency=1)(body)
+        async def wrong(stream: Any) -> None:
+            async for _ in stream:
+                pass
+
+        channel = app.topic(*topics, value_type=bytes) if config.typed else batch_topic(app, *topics)
+        app.agent(channel, name=f"{config.group}.agent{number}", concurrency=1)(wrong if config.auto else body)
 
     for number, topics in enumerate(config.agents):
         agent(number, topics)
@@ -105,6 +119,8 @@ def build(config: Config) -> faust.App:
             if "seek" in command:
                 topic, partition, offset = command["seek"]
                 await app.consumer.seek(faust.types.TP(topic, partition), offset)
+            if "flow" in command:
+                app.consumer.resume_flow() if command["flow"] else app.consumer.stop_flow()
             if "stats" in command:
                 with contextlib.suppress(Exception):
                     stall = app.consumer.stall()
