@@ -26,6 +26,7 @@ from models.errors import ModelError
 SHIPPED = Path(__file__).parent / "weights" / "default"
 WEIGHTS = "heads.safetensors"
 CARD = "heads.json"
+SCALE = ".scale"
 ENCODER_WEIGHTS = "encoder.safetensors"  # layers that training changed, where it did
 
 LEVELS = ("very_negative", "negative", "neutral", "positive", "very_positive")
@@ -44,6 +45,7 @@ class HeadsCard(BaseModel):
     thresholds: list[float] = Field(description="A topic is mentioned when its probability reaches this.")
     temperature: float = Field(gt=0, description="Sentiment logits are divided by this (calibration).")
     topic_temperature: float = Field(default=1.0, gt=0)
+    training: dict[str, float] = Field(default_factory=dict, description="How the weights were made.")
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,29 @@ def save(folder: Path, heads: Heads, card: HeadsCard, encoder_state: dict[str, t
     # float16 halves the file; the heads were compared with their float32 selves when this was chosen.
     save_file({k: v.half().contiguous() for k, v in heads.state_dict().items()}, folder / WEIGHTS)
     if encoder_state:
-        save_file({k: v.contiguous() for k, v in encoder_state.items()}, folder / ENCODER_WEIGHTS)
+        save_file(_packed(encoder_state), folder / ENCODER_WEIGHTS)
     (folder / CARD).write_text(json.dumps(card.model_dump(), indent=1) + "\n", encoding="utf-8")
+
+
+def _packed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Matrices as int8 with one scale a row (a quarter of the size), the rest as float16."""
+    packed = {}
+    for name, value in state.items():
+        if value.dim() == 2:
+            scale = value.abs().amax(1, keepdim=True).clamp(min=1e-8) / 127
+            packed[name] = (value / scale).round().to(torch.int8).contiguous()
+            packed[name + SCALE] = scale.contiguous()
+        else:
+            packed[name] = value.half().contiguous()
+    return packed
+
+
+def _unpacked(packed: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name: value.float() * packed[name + SCALE] if name + SCALE in packed else value.float()
+        for name, value in packed.items()
+        if not name.endswith(SCALE)
+    }
 
 
 def load(folder: Path | None = None) -> tuple[Heads, HeadsCard]:
@@ -125,7 +148,7 @@ def apply_to_encoder(folder: Path, model: nn.Module) -> None:
     if not path.is_file():
         return
     try:
-        state = {name: value.float() for name, value in load_file(path).items()}
+        state = _unpacked(load_file(path))
         known = dict(model.named_parameters())
         for name, value in state.items():
             if known[name].shape != value.shape:

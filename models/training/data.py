@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from models.heads import CLASSES, LEVELS
+from models.taxonomy import Taxonomy
 from models.text import clean
 
 CORPUS = Path(__file__).parent.parent / "corpus"
@@ -53,7 +54,6 @@ class Example:
     absent: frozenset[str] = frozenset()
     exhaustive: bool = False
     language: str = ""
-    weight: float = 1.0
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -114,6 +114,48 @@ def mams(folder: Path, part: str = "train") -> list[Example]:
         absent = frozenset(topic for topic, related in MAMS_RELATED.items() if not related & aspects)
         examples.append(Example(clean(row["text"]), CLASS_SETS[name], mentions, absent, language="en"))
     return examples
+
+
+def questions(folder: Path) -> list[Example]:
+    """CLINC150: requests to an assistant. They ask, and feel nothing."""
+    return [
+        Example(clean(row["text"]), CLASS_SETS["neutral"], language="en")
+        for row in read_lines(folder / "clinc150_train.jsonl")
+    ]
+
+
+def taxonomy_phrases(topics: Taxonomy) -> list[Example]:
+    """What the taxonomy says of each topic, as comments that mention it and say nothing of a feeling."""
+    return [
+        Example(clean(phrase), frozenset(), {topic.id: frozenset()}, exhaustive=True)
+        for topic in topics.topics
+        for phrase in topic.phrases()
+    ]
+
+
+def balanced(examples: list[Example], count: int, seed: int) -> list[Example]:
+    """About `count` examples, equally many of each target."""
+    groups: dict[frozenset[int], list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example.classes, []).append(example)
+    chosen = [e for classes in sorted(groups, key=sorted) for e in sample(groups[classes], count // len(groups), seed)]
+    return sample(chosen, len(chosen), seed)
+
+
+def public(folder: Path, emotions: int, seed: int) -> list[Example]:
+    """The public training rows: all of UCI and MAMS, `emotions` of GoEmotions, a few questions."""
+    return [
+        *uci(folder),
+        *mams(folder),
+        *balanced(goemotions(folder), emotions, seed),
+        *sample(questions(folder), emotions // 15, seed),
+    ]
+
+
+def public_aside(folder: Path, count: int, seed: int) -> list[Example]:
+    """About `count` public rows that `public` never returns, to calibrate on."""
+    half = count // 2
+    return [*balanced(goemotions(folder, "dev"), half, seed), *sample(mams(folder, "val"), half, seed)]
 
 
 def sample(examples: list[Example], count: int, seed: int) -> list[Example]:
