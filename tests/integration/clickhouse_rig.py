@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
+from pydantic import SecretStr
 
+from infra.clickhouse.client import connect
 from infra.clickhouse.migrate import apply
 from infra.clickhouse.settings import ClickHouseSettings
 from schemas.labels import Sentiment
 from schemas.rows import ResponseRow
 from schemas.scales import SCALES, Scale
+from tests.integration.store_stack import store
 
 HOUR_MS = 3_600_000
 JANUARY_2026 = 1_767_225_600_000
@@ -33,8 +35,8 @@ TOPICS = ("delivery.delay", "product.quality", "price.value", "service.wait", "o
 @contextmanager
 def bare_store() -> Iterator[Client]:
     """A client of an embedded store of its own, without tables."""
-    with tempfile.TemporaryDirectory() as folder:
-        client = clickhouse_connect.get_client(interface="chdb", path=str(Path(folder) / "store"))
+    with tempfile.TemporaryDirectory() as folder, store(Path(folder)) as handle:
+        client = connect(ClickHouseSettings(url=SecretStr(handle.url)))
         try:
             yield client
         finally:
