@@ -34,6 +34,7 @@ class Reason(StrEnum):
     UNKNOWN_SCHEMA_VERSION = "unknown_schema_version"
     TOO_LARGE = "too_large"
     EMPTY = "empty"
+    LABEL_FAILED = "label_failed"
     STORE_REFUSED = "store_refused"
 
 

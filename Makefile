@@ -1,0 +1,45 @@
+# Two commands matter: `make demo` runs the whole path once, `make test` proves it. Both set everything up first.
+# They need Python 3.11 and make, and nothing else; PYTHON=... names another interpreter.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/installed-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+
+.PHONY: help setup demo test test-fast check bench chaos clean
+
+help:  ## Say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## Make the virtual environment and the model; nothing else
+
+# The lock is complete, so pip resolves nothing: --no-deps also keeps torch from drawing gigabytes of CUDA where a CPU
+# build is at hand. torch comes first and by itself, with what it needs on a machine that has no CPU build.
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "vocstream needs Python 3.11: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off "$$(grep '^torch==' requirements.lock)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pipeline.models_at_hand
+	rm -f .venv/installed-* && touch $@
+
+demo: setup  ## Run the main job on real parts and show its scores
+	$(BIN)/vocstream demo
+
+test: setup check  ## All checks and all tests
+	$(BIN)/python -m pytest
+
+test-fast: setup  ## The tests that start no process
+	$(BIN)/python -m pytest tests/unit
+
+check: setup  ## Style, types and the rooms' import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## All benchmarks (many minutes)
+	$(BIN)/python -m bench
+
+clean:  ## Remove the environment, not the data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

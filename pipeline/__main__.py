@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `vocstream`."""
+
+from pipeline.cli import main
+
+main()

@@ -1,0 +1,100 @@
+"""How the stream is doing: lag a partition, rows a table, freshness, dead letters.
+
+Reads the broker (committed offsets, ends of partitions) and ClickHouse; `vocstream status` prints it. The end of a
+partition is the high watermark of a fetch, not ListOffsets, which the embedded broker answers wrongly.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from infra.clickhouse.client import wait_for_clickhouse
+from infra.clickhouse.settings import ClickHouseSettings
+from infra.topics import admin
+from pipeline.settings import StreamSettings
+from schemas import topics
+
+READ_BY = {
+    "vocstream-scores": (topics.RESPONSES, topics.INTERACTIONS),
+    "vocstream-labels": (topics.COMMENTS,),
+}
+_PATIENCE = 5.0  # seconds to hear of every partition
+
+
+class StreamAway(ConnectionError):
+    """No broker answered."""
+
+
+def look(stream: StreamSettings, clickhouse: ClickHouseSettings) -> dict[str, Any]:
+    """The whole report; raises StreamAway or ClickHouseAway."""
+    try:
+        partitions = lag(stream.kafka_brokers)
+    except KafkaError as error:
+        raise StreamAway(f"no Kafka broker at {stream.kafka_brokers}: {error}") from error
+    with closing(wait_for_clickhouse(clickhouse, timeout=5)) as client:
+        return {"partitions": partitions, "tables": _tables(client), "dead_letters": _dead_letters(client)}
+
+
+def lag(brokers: str) -> list[dict[str, Any]]:
+    """One record a partition and group: `committed`, `end` and their difference."""
+    with closing(admin(brokers)) as client:
+        committed = client.list_group_offsets(dict.fromkeys(READ_BY))
+    with closing(KafkaConsumer(bootstrap_servers=brokers.split(","), enable_auto_commit=False)) as consumer:
+        report = []
+        for group, names in READ_BY.items():
+            for tp, end in _ends(consumer, names).items():
+                at = max(0, getattr(committed.get(group, {}).get(tp), "offset", 0))
+                report.append(
+                    {
+                        "group": group,
+                        "topic": tp.topic,
+                        "partition": tp.partition,
+                        "committed": at,
+                        "end": end,
+                        "lag": max(0, end - at),
+                    }
+                )
+    return report
+
+
+def _ends(consumer: KafkaConsumer, names: tuple[str, ...]) -> dict[TopicPartition, int]:
+    tps = [TopicPartition(name, p) for name in names for p in sorted(consumer.partitions_for_topic(name) or ())]
+    consumer.assign(tps)
+    consumer.seek_to_end(*tps)
+    until = time.monotonic() + _PATIENCE
+    ends: dict[TopicPartition, int] = {}
+    while len(ends) < len(tps) and time.monotonic() < until:
+        consumer.poll(timeout_ms=200, max_records=1)
+        ends = {tp: end for tp in tps if (end := consumer.highwater(tp)) is not None}
+    return ends
+
+
+def _tables(client: Client) -> list[dict[str, Any]]:
+    """Rows at their newest version, and how old the newest are."""
+    result = client.query(
+        """
+        SELECT 'responses' AS table, count() AS rows, countIf(comment != '') AS comments,
+               countIf(comment != '' AND sentiment != '') AS labelled,
+               dateDiff('second', max(received_at), now64(3)) AS newest_seconds_ago
+        FROM feedback.responses FINAL
+        UNION ALL
+        SELECT 'interactions', count(), 0, 0, dateDiff('second', max(received_at), now64(3))
+        FROM feedback.interactions FINAL
+        ORDER BY table
+        """
+    )
+    return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+
+
+def _dead_letters(client: Client) -> list[dict[str, Any]]:
+    result = client.query(
+        "SELECT reason, stage, count() AS records, max(failed_at) AS last FROM feedback.dead_letters FINAL "
+        "GROUP BY reason, stage ORDER BY records DESC"
+    )
+    return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
