@@ -180,15 +180,13 @@ class BatchConsumer(base.Consumer):
         )
         message.ticket = ticket
         self.app.monitor.track_tp_end_offset(tp, self._thread.end_offset(tp) or chunk.next_offset)
-        if not await self._deliver(message) and self.ledger.get(chunk.tp) is ticket.track:
-            # Flow was stopped and no rebalance took the partition: what was not delivered is read again.
-            self.ledger.open(chunk.tp, time.monotonic())
+        await self._deliver(message)
         self._read_offset[tp] = chunk.next_offset
 
-    async def _deliver(self, message: BatchMessage) -> bool:
-        """Put a message into the buffers of its agents; False when the flow was stopped before it got there."""
+    async def _deliver(self, message: BatchMessage) -> None:
+        """Put a message into the buffers of its agents, or give up when the flow is stopped (see `resume_flow`)."""
         if not self.flow_active:
-            return False
+            return
         delivery = asyncio.ensure_future(self.callback(message))
         suspended = asyncio.ensure_future(self.suspend_flow.wait())
         try:
@@ -198,14 +196,13 @@ class BatchConsumer(base.Consumer):
                 if not delivery.done() and not suspended.done():
                     await self._thread.call_thread(self._thread.read, {}, 0, 0.0)
             if not delivery.done():
-                return False
+                return
             delivery.result()
         finally:
             delivery.cancel()
             suspended.cancel()
         if not message.refcount and not message.acked:
             self.log.warning("No agent takes %r: it stays uncommitted", message.value)
-        return True
 
     def _check_topics(self) -> None:
         # A codec or model on the topic would fail to decode a Batch, which faust answers by *acknowledging* it.
@@ -282,6 +279,12 @@ class BatchConsumer(base.Consumer):
         self._open(assigned)
         self._rebalancing_since = None
         await super().on_partitions_assigned(assigned, generation_id)
+
+    def resume_flow(self) -> None:
+        """Let reading go on after a stop, from the committed offsets: what was on its way or buffered is gone."""
+        if not self.flow_active:
+            self._open(track.tp for track in list(self.ledger))
+        super().resume_flow()
 
     async def perform_seek(self) -> None:
         """Read all partitions from their committed offsets again."""

@@ -145,11 +145,15 @@ def test_a_topic_of_two_agents_is_committed_when_both_have_acknowledged(group: R
 def test_a_flow_that_was_stopped_and_resumed_leaves_no_hole(group: Rig) -> None:
     create_topic(group.address, "t.flow", 2)
     produce(group.address, "t.flow", 2, 5000)
-    worker = group.start("t.flow", batching={"max_records": 20}, pause=0.01, options={"stream_buffer_maxsize": 2})
+    worker = group.start(
+        "t.flow", hold=True, batching={"max_records": 20}, pause=0.01, options={"stream_buffer_maxsize": 2}
+    )
+    wait_until(lambda: worker.stats().get("inflight", 0) >= 2, 30, "the first batches")
     for n in range(5):
-        group.wait_count(200 * (n + 1))
         worker.ask(flow=False)
         worker.ask(flow=True)
+        worker.ask(hold=False)  # the first stop is before anything was committed
+        group.wait_count(200 * (n + 1))
     group.wait_count(5000)
     wait_until(lambda: group.committed() == 5000, 10, "the commit")
     group.check_commits()

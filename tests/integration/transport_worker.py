@@ -120,7 +120,14 @@ def build(config: Config) -> faust.App:
                 topic, partition, offset = command["seek"]
                 await app.consumer.seek(faust.types.TP(topic, partition), offset)
             if "flow" in command:
-                app.consumer.resume_flow() if command["flow"] else app.consumer.stop_flow()
+                # What faust does around a rebalance: buffers are cleared, then all is let go again.
+                if command["flow"]:
+                    app.flow_control.resume()
+                    app.consumer.resume_flow()
+                else:
+                    app.consumer.stop_flow()
+                    app.flow_control.suspend()
+                    app.flow_control.clear()
             if "stats" in command:
                 with contextlib.suppress(Exception):
                     stall = app.consumer.stall()
