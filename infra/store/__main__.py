@@ -20,7 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="directory of tables and credentials (default: data/store)")
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="HTTP port (default: 8123)")
-    given: dict[str, Any] = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    given: dict[str, Any] = {
+        name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None
+    }
     try:
         settings = StoreSettings(**given)
         uvloop.run(run(settings, ready=lambda address: print(f"store ready at {address}", flush=True)))

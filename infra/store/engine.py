@@ -176,7 +176,9 @@ class Engine:
         base.run(f"DROP DATABASE IF EXISTS {_FILES}")
         left, _ = base.run("SELECT name FROM system.databases WHERE engine NOT IN ('Atomic', 'Memory', 'Replicated')")
         if left:
-            raise StoreError(UNKNOWN_EXCEPTION, f"database {left.decode().strip()} shows files of this machine: not started")
+            raise StoreError(
+                UNKNOWN_EXCEPTION, f"database {left.decode().strip()} shows files of this machine: not started"
+            )
         listed, _ = base.run("SELECT lower(name) FROM system.table_functions")
         engines, _ = base.run("SELECT lower(name) FROM system.table_engines")
         self.outside = (frozenset(listed.decode().split()) - _INSIDE_FUNCTIONS) | (
@@ -189,8 +191,12 @@ class Engine:
         # 550 MB library): pay it before anybody waits.
         connection = self.connect()
         try:
-            connection.run("CREATE TEMPORARY TABLE warm (a UInt64, b String, c DateTime64(3)) ENGINE = MergeTree ORDER BY a")
-            block, _ = connection.run("SELECT number AS a, toString(a) AS b, now64(3) AS c FROM numbers(1000)", "Native")
+            connection.run(
+                "CREATE TEMPORARY TABLE warm (a UInt64, b String, c DateTime64(3)) ENGINE = MergeTree ORDER BY a"
+            )
+            block, _ = connection.run(
+                "SELECT number AS a, toString(a) AS b, now64(3) AS c FROM numbers(1000)", "Native"
+            )
             connection.begin_insert(b"INSERT INTO warm (a, b, c)", "Native")
             connection.append(block)
             connection.finish_insert()

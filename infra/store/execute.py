@@ -209,7 +209,9 @@ class Running:
             while not body.ended:
                 head += await body.read(_PIECE_BYTES)
                 if len(head) > _QUERY_BYTES:
-                    raise StoreError(QUERY_IS_TOO_LARGE, "The query is too large: only the data of an INSERT may be longer")
+                    raise StoreError(
+                        QUERY_IS_TOO_LARGE, "The query is too large: only the data of an INSERT may be longer"
+                    )
             self._executor.guard(self.request, head)
             await self._start(self._set_up, head)
             return self._inserted(await self._start(self._must().run, head))
@@ -287,10 +289,18 @@ class Running:
             raise StoreError(SYNTAX_ERROR, "Multi-statements are not allowed")
         if request.database and request.database != "default":
             connection.use(request.database)
+        for table in request.external:
+            connection.run(f"CREATE OR REPLACE TEMPORARY TABLE {text.identifier(table.name)} ({table.structure})")
+            connection.begin_insert(f"INSERT INTO {text.identifier(table.name)}".encode(), table.format)
+            connection.append(table.data)
+            connection.finish_insert()
         settings = {"log_comment": request.query_id, **request.settings}
         if self.session is not None:
             if request.read_only and kind not in ("READ_ONLY", "CONTROL") and not request.user.readonly:
-                raise StoreError(READONLY, "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly.")
+                raise StoreError(
+                    READONLY,
+                    "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly.",
+                )
             self._undo = _current(connection, [name for name in request.settings if not name.startswith("param_")])
         elif request.read_only:
             settings["readonly"] = str(request.read_only)
@@ -306,6 +316,8 @@ class Running:
         connection = self._must()
         if self.request.database and self.session is not None and self.session.database != self.request.database:
             connection.use(self.session.database)
+        for table in self.request.external:
+            connection.run(f"DROP TABLE {text.identifier(table.name)}")
         for name, value in self._undo.items():
             connection.run(f"SET {name} = {value}")
 
@@ -343,7 +355,7 @@ class Running:
                 await self._executor.in_thread(self._connection.close)
             else:
                 self._connection.cancel_insert()
-                if self._undo or self.request.database:
+                if self._undo or self.request.database or self.request.external:
                     with contextlib.suppress(StoreError):
                         await self._executor.in_thread(self._restore)
 

@@ -13,10 +13,9 @@ import secrets
 import socket
 import string
 import tempfile
-from collections.abc import AsyncIterator
 from typing import IO, Any
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from infra.store.compression import Encoder, decoder, encoder
 from infra.store.engine import Engine, Summary
@@ -29,6 +28,7 @@ from infra.store.users import Credentials
 _HOLD_BYTES = 1 << 20
 _SPOOL_BYTES = 16 << 20
 _THREAD_BYTES = 128 << 10
+_FORM_BYTES = 256 << 20  # forms are held in memory; plain bodies are streamed and have no limit
 _CONTENT_TYPES = (
     ("TabSeparated", "text/tab-separated-values; charset=UTF-8"),
     ("TSV", "text/tab-separated-values; charset=UTF-8"),
@@ -61,7 +61,7 @@ class Store:
         self._executor = executor
         self._credentials = credentials
         self._host = socket.gethostname()
-        self.app = web.Application(client_max_size=0)
+        self.app = web.Application(client_max_size=_FORM_BYTES)
         self.app.router.add_get("/ping", self._ping)
         self.app.router.add_get("/replicas_status", self._ping)
         self.app.router.add_route("*", "/", self._root)
@@ -79,7 +79,13 @@ class Store:
             raise web.HTTPMethodNotAllowed(http.method, ["GET", "HEAD", "POST", "PUT"])
         answer = _Answer(http, self._headers())
         try:
-            request = parse(http.method, http.query, http.headers, self._credentials)
+            values = {name: http.query[name] for name in http.query}  # of repeated parameters the first counts
+            files: dict[str, bytes] = {}
+            if http.content_type == "multipart/form-data":
+                presented_form = await _form(http)
+                values.update(presented_form[0])
+                files = presented_form[1]
+            request = parse(http.method, values, http.headers, self._credentials, files)
             answer.take(request)
             coding = decoder(http.headers.get("Content-Encoding", ""))
             body = Body(http.content, [coding] if coding else [])
@@ -90,6 +96,21 @@ class Store:
             return await answer.fail(error, self._engine.version)
         except RuntimeError as error:
             return await answer.fail(from_engine(error), self._engine.version)
+
+
+async def _form(http: web.Request) -> tuple[dict[str, str], dict[str, bytes]]:
+    """A multipart form: its plain fields (query, param_...) and its files (external tables)."""
+    fields: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    async for part in await http.multipart():
+        if not isinstance(part, BodyPartReader) or part.name is None:
+            raise StoreError(36, "A part of the form has no name")
+        data = bytes(await part.read())
+        if part.filename is None:
+            fields[part.name] = data.decode()
+        else:
+            files[part.name] = data
+    return fields, files
 
 
 class _Answer:
@@ -206,8 +227,3 @@ def summary_header(summary: Summary) -> str:
         "elapsed_ns": round(summary.seconds * 1e9),
     }
     return json.dumps({name: str(value) for name, value in values.items()}, separators=(",", ":"))
-
-
-async def spooled(pieces: AsyncIterator[bytes]) -> bytes:
-    """All pieces as one; for tests."""
-    return b"".join([piece async for piece in pieces])

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aiohttp import StreamReader
-from multidict import MultiMapping
 
 from infra.store.compression import Decoder
 from infra.store.errors import BAD_ARGUMENTS, READONLY, StoreError
@@ -26,6 +25,16 @@ _PROTOCOL = frozenset(
 # Settings of the HTTP layer itself: read here where they matter, of no use to the engine.
 _HTTP_SETTINGS = frozenset(("enable_http_compression", "send_progress_in_http_headers", "max_http_get_redirects"))
 _THREAD_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A table that came with the request (external data): its columns as in CREATE TABLE, its format, its bytes."""
+
+    name: str
+    structure: str
+    format: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +57,20 @@ class Request:
     compress: bool = False
     decompress: bool = False
     http_compression: bool = True
-    external: dict[str, dict[str, str]] = field(default_factory=dict)
+    external: tuple[External, ...] = ()
 
 
-def parse(method: str, url: MultiMapping[str], headers: Mapping[str, str], credentials: Credentials) -> Request:
-    """Read the URL parameters and headers. Raises StoreError: 516 for who it is, 36 for a value that makes no sense.
+def parse(
+    method: str,
+    values: Mapping[str, str],
+    headers: Mapping[str, str],
+    credentials: Credentials,
+    files: Mapping[str, bytes] | None = None,
+) -> Request:
+    """Read the parameters (of the URL and of a form) and headers; `files` are a form's files, by name.
 
-    GET and HEAD only read (readonly=2: settings may change, data may not), as do all requests of read-only users.
+    Raises StoreError: 516 for who it is, 36 for a value that makes no sense. GET and HEAD only read (readonly=2: settings may change, data may not), as do all requests of read-only users.
     """
-    values = {name: url[name] for name in url}  # the last of repeated parameters would be ambiguous: the first counts
     name, password = presented(headers, values)
     user = credentials.authenticate(name, password)
     settings = {
@@ -64,11 +78,7 @@ def parse(method: str, url: MultiMapping[str], headers: Mapping[str, str], crede
         for key, value in values.items()
         if key not in _PROTOCOL and key not in _HTTP_SETTINGS and not key.startswith("http_")
     }
-    external: dict[str, dict[str, str]] = {}
-    for key in list(settings):
-        table, _, what = key.rpartition("_")
-        if table and what in ("structure", "format", "types") and not key.startswith(("param_", "output_", "input_")):
-            external.setdefault(table, {})[what] = settings.pop(key)
+    external = tuple(_external(name, data, settings) for name, data in (files or {}).items())
     asked = settings.pop("readonly", None)
     floor = 2 if user.readonly or method in ("GET", "HEAD") else 0
     if asked is not None and asked not in ("0", "1", "2"):
@@ -100,6 +110,15 @@ def parse(method: str, url: MultiMapping[str], headers: Mapping[str, str], crede
     )
 
 
+def _external(name: str, data: bytes, settings: dict[str, str]) -> External:
+    structure = settings.pop(f"{name}_structure", "")
+    types = settings.pop(f"{name}_types", "")
+    if not structure and not types:
+        raise StoreError(BAD_ARGUMENTS, f"External table {name} needs {name}_structure or {name}_types in the URL")
+    columns = structure or ", ".join(f"_{at} {kind}" for at, kind in enumerate(types.split(","), 1))
+    return External(name, columns, settings.pop(f"{name}_format", "TabSeparated"), data)
+
+
 def _flag(values: Mapping[str, str], name: str) -> bool:
     return values.get(name, "0").lower() in ("1", "true")
 
@@ -120,11 +139,12 @@ class Body:
             data = await self._stream.readany()
             self._ended = not data
             for decoder in self._decoders:
-                step = decoder.feed if data else None
+                if len(data) > _THREAD_BYTES:
+                    data = await asyncio.to_thread(decoder.feed, data)
+                elif data:
+                    data = decoder.feed(data)
                 if self._ended:
-                    data = (decoder.feed(data) if data else b"") + decoder.end()
-                elif step is not None:
-                    data = await asyncio.to_thread(step, data) if len(data) > _THREAD_BYTES else step(data)
+                    data += decoder.end()
             parts.append(data)
             size += len(data)
         return b"".join(parts)

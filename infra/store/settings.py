@@ -33,7 +33,9 @@ class StoreSettings(BaseSettings):
         description='Users as JSON, {"name": {"password": "...", "readonly": false}}; without it, credentials.json.',
     )
     max_queries: int = Field(
-        default=64, ge=1, description="Queries that run at once; one more is refused with TOO_MANY_SIMULTANEOUS_QUERIES."
+        default=64,
+        ge=1,
+        description="Queries that run at once; one more is refused with TOO_MANY_SIMULTANEOUS_QUERIES.",
     )
     session_timeout_seconds: float = Field(
         default=60.0, gt=0, description="How long an idle session lives when its request names no session_timeout."
@@ -44,7 +46,10 @@ class StoreSettings(BaseSettings):
         description="Whether users who write may use file(), url(), s3() and other functions that leave the store.",
     )
     shutdown_seconds: float = Field(
-        default=3.0, ge=0, le=4, description="How long running queries may finish after SIGTERM before they are cancelled."
+        default=3.0,
+        ge=0,
+        le=4,
+        description="How long running queries may finish after SIGTERM before they are cancelled.",
     )
 
     @model_validator(mode="before")

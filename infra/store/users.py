@@ -107,7 +107,8 @@ def presented(headers: Mapping[str, str], query: Mapping[str, str]) -> tuple[str
             name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
         except (ValueError, binascii.Error):
             raise StoreError(
-                AUTHENTICATION_FAILED, "Invalid authentication: the store takes Basic, X-ClickHouse-User/Key or URL parameters."
+                AUTHENTICATION_FAILED,
+                "Invalid authentication: the store takes Basic, X-ClickHouse-User/Key or URL parameters.",
             ) from None
         return name, password
     return query.get("user", "default"), query.get("password", "")
