@@ -2,7 +2,8 @@
 
 Comes from `pipeline.transport` (records of `feedback.responses` and `feedback.interactions`); goes to the lanes.
 Errors are values: nothing here raises for what a sender wrote. A row depends on its record alone (`received_at`
-is the record's own timestamp), so that a replay of the topic makes the same rows, bit for bit.
+is the record's own timestamp), so that a replay of the topic makes the same rows, bit for bit. The exception is a
+record without a timestamp of this life, or with one of the future: it is received now.
 
 Accepted by rule, with a flag in the row:
 * `clock_clamped`: a time more than five minutes after `received_at` becomes `received_at`;
@@ -19,15 +20,16 @@ from typing import Any, Protocol, TypeVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.redaction import redact
+from pipeline.redaction import is_clean, redact, redact_json
 from schemas.dead_letter import DeadLetter, Reason, Stage
 from schemas.envelope import Attributes, InteractionEvent, ResponseEvent, binary_attributes
-from schemas.events import Interaction, Response, Segments
+from schemas.events import DEFAULT_TENANT, Interaction, Response, Segments
 from schemas.rows import InteractionRow, ResponseRow, from_ms, to_ms
 from schemas.scales import scale
 
 MAX_COMMENT = 20_000  # characters; the longest real review is a tenth of it, and a model reads 512 tokens
 MAX_PAYLOAD = 16_384  # characters of a dead letter's record that are kept
+MAX_ERROR, MAX_PROBLEMS = 1_000, 5  # characters of its error, and faults named in it; a segment each could be faulty
 CLOCK_TOLERANCE_MS = 5 * 60 * 1000  # docs/definitions.md, "Time"
 # DateTime64(3) of ClickHouse ends with 2299, and versions count milliseconds from 1970.
 EARLIEST_MS, LATEST_MS = 0, to_ms(from_ms(0).replace(year=2299))
@@ -37,6 +39,7 @@ _REASONS = {
     "timezone_aware": Reason.NAIVE_TIMESTAMP,
     **{r.value: r for r in (Reason.NOTHING_SAID, Reason.UNKNOWN_SCALE, Reason.SCORE_OUT_OF_SCALE)},
     "unknown_schema_version": Reason.UNKNOWN_SCHEMA_VERSION,
+    "string_too_long": Reason.TOO_LARGE,
 }
 _REASONS_BY_FIELD: dict[str | int | None, Reason] = {
     "id": Reason.NO_ID,
@@ -89,7 +92,7 @@ class _Codec:
 
     def __init__(self, event: type[Attributes], data: type[Response] | type[Interaction]) -> None:
         self.structured = TypeAdapter(event).validate_json
-        self.attributes = TypeAdapter(Attributes).validate_python
+        self.attributes = TypeAdapter(Attributes).validate_strings  # headers are text: a strict time is one too
         self.data = TypeAdapter(data).validate_json
 
     def read(self, record: Record, value: bytes) -> tuple[Attributes, Any]:
@@ -117,7 +120,11 @@ def _decode(
         return dead_letter(record, now_ms, *_explain(error))
     except _Refused as error:
         return dead_letter(record, now_ms, error.reason, Stage.DECODE, str(error))
-    return _without_nul(row) if b"\\u0000" in value else row
+    if b"\\u0000" in value or any(content and b"\0" in content for _, content in record.headers or ()):
+        row = _without_nul(row)
+        if not (row.event_id and row.source and row.tenant and row[2]):  # row[2]: its own id, in both tables
+            return dead_letter(record, now_ms, Reason.NO_ID, Stage.DECODE, "an id of nothing but NUL characters")
+    return row
 
 
 def dead_letter(record: Record, now_ms: int, reason: Reason, stage: Stage, error: str) -> DeadLetter:
@@ -127,7 +134,7 @@ def dead_letter(record: Record, now_ms: int, reason: Reason, stage: Stage, error
     return DeadLetter(
         reason=reason,
         stage=stage,
-        error=error,
+        error=redact(error)[:MAX_ERROR],  # it may quote what the sender wrote, and a field's name is the sender's too
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
@@ -143,12 +150,15 @@ def _explain(error: ValidationError) -> tuple[Reason, Stage, str]:
     problems = error.errors(include_url=False, include_input=False)
     first = problems[0]
     field = first["loc"][-1] if first["loc"] else None
-    reason = _REASONS_BY_FIELD.get(field) or _REASONS.get(first["type"], Reason.WRONG_SHAPE)
-    return reason, Stage.DECODE, "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}".lstrip(": ") for p in problems)
+    reason = _REASONS.get(first["type"]) or _REASONS_BY_FIELD.get(field, Reason.WRONG_SHAPE)
+    named = [f"{'.'.join(map(str, p['loc']))}: {p['msg']}".lstrip(": ") for p in problems[:MAX_PROBLEMS]]
+    more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
+    return reason, Stage.DECODE, "; ".join(named + more)
 
 
 def _received(record: Record, now_ms: int) -> int:
-    return record.timestamp if record.timestamp > 0 else now_ms
+    """The record's timestamp. It is the sender's clock where the topic takes CreateTime, so it is held to now."""
+    return record.timestamp if EARLIEST_MS < record.timestamp <= now_ms + CLOCK_TOLERANCE_MS else now_ms
 
 
 def _times(attributes: Attributes, data: Any, received: int) -> tuple[int, int, bool]:
@@ -174,11 +184,23 @@ def _times(attributes: Attributes, data: Any, received: int) -> tuple[int, int, 
 
 
 def _segments(segments: Segments) -> dict[str, str]:
-    return {k: v if type(v) is str else orjson.dumps(v).decode() for k, v in segments.items()}
+    """The segments as text; one that is null is none. Redacted too: people put addresses anywhere."""
+    texts = {k: v if type(v) is str else orjson.dumps(v).decode() for k, v in segments.items() if v is not None}
+    if is_clean("\n".join((*texts, *texts.values()))):
+        return texts
+    return {redact(k): redact_json(v, k) for k, v in texts.items()}
 
 
-def _json(content: dict[str, Any]) -> str:
-    return redact(orjson.dumps(content, default=str).decode()) if content else ""
+def _json(content: dict[str, Any] | None) -> str:
+    if not content:
+        return ""
+    try:
+        text = orjson.dumps(content).decode()
+        if is_clean(text):
+            return text
+    except TypeError:  # a whole number of more than 64 bits, which redact_json makes a text of
+        pass
+    return orjson.dumps(redact_json(content)).decode()
 
 
 def _extra(attributes: Attributes, data: Any) -> str:
@@ -202,26 +224,26 @@ def _response_row(record: Record, value: bytes, attributes: Attributes, data: Re
             flags.append("comment_cut")
         comment = redact(comment)
     metric = data.metric or ""
-    declared = scale(metric, data.scale) if metric else None
+    declared = scale(metric, data.scale or "") if metric else None
     counted = declared is not None and data.score is not None
     return ResponseRow(
-        data.tenant,
+        data.tenant or DEFAULT_TENANT,
         attributes.source,
         data.response_id,
-        data.question,
+        data.question or "",
         metric,
-        declared.name if declared else data.scale,
+        declared.name if declared else data.scale or "",
         data.score,
         declared.bands[data.score].value if counted else "",  # type: ignore[union-attr, index]  # counted says so
         comment,
-        data.language,
-        data.customer_id,
-        data.survey,
-        data.touchpoint,
-        data.channel,
-        data.journey_stage,
+        data.language or "",
+        data.customer_id or "",
+        data.survey or "",
+        data.touchpoint or "",
+        data.channel or "",
+        data.journey_stage or "",
         _segments(data.segments) if data.segments else {},
-        int(data.excluded),
+        int(data.excluded or False),
         flags,
         occurred,
         updated,
@@ -239,16 +261,16 @@ def _interaction_row(
     received = _received(record, now_ms)
     occurred, _, clamped = _times(attributes, data, received)
     return InteractionRow(
-        data.tenant,
+        data.tenant or DEFAULT_TENANT,
         attributes.source,
         data.interaction_id or attributes.id,
-        data.customer_id,
-        data.action,
-        data.touchpoint,
-        data.channel,
-        data.journey_stage,
+        data.customer_id or "",
+        data.action or "",
+        data.touchpoint or "",
+        data.channel or "",
+        data.journey_stage or "",
         data.value,
-        data.currency,
+        data.currency or "",
         _segments(data.segments) if data.segments else {},
         _json(data.properties),
         ["clock_clamped"] if clamped else [],
