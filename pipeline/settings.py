@@ -23,14 +23,20 @@ class StreamSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     kafka_brokers: str = Field("127.0.0.1:9600", description="Kafka's bootstrap servers, host:port, by commas.")
+    group: str = Field("vocstream", min_length=1, description="Consumer groups are called this, a dash, and the lane.")
     flush_rows: int = Field(20_000, ge=1, description="Rows of one insert at most.")
     flush_seconds: float = Field(0.2, gt=0, le=60, description="Oldest that a row may get before it is inserted.")
     batch_records: int = Field(2_000, ge=1, description="Records of one batch off a partition, score lane.")
-    label_batch_records: int = Field(256, ge=1, description="The same, label lane: what one call of the model gets.")
+    label_batch_records: int = Field(128, ge=1, description="The same, label lane: what one call of the model gets.")
     health_port: int = Field(0, ge=0, le=65535, description="Port of a worker's /healthz on 127.0.0.1; 0 is none.")
     stall_seconds: float = Field(
         120, gt=0, description="A worker that has work and commits none for so long ends itself, to be started again."
     )
+
+
+def consumer_group(settings: StreamSettings, lane: str) -> str:
+    """The consumer group that the workers of a lane share."""
+    return f"{settings.group}-{lane}"
 
 
 def refuse_unknown(environ: Mapping[str, str], rooms: Iterable[type[BaseSettings]]) -> None:

@@ -17,13 +17,10 @@ from kafka.errors import KafkaError
 from infra.clickhouse.client import wait_for_clickhouse
 from infra.clickhouse.settings import ClickHouseSettings
 from infra.topics import admin
-from pipeline.settings import StreamSettings
+from pipeline.settings import StreamSettings, consumer_group
 from schemas import topics
 
-READ_BY = {
-    "vocstream-scores": (topics.RESPONSES, topics.INTERACTIONS),
-    "vocstream-labels": (topics.COMMENTS,),
-}
+READ_BY_LANE = {"scores": (topics.RESPONSES, topics.INTERACTIONS), "labels": (topics.COMMENTS,)}
 _PATIENCE = 5.0  # seconds to hear of every partition
 
 
@@ -34,20 +31,22 @@ class StreamAway(ConnectionError):
 def look(stream: StreamSettings, clickhouse: ClickHouseSettings) -> dict[str, Any]:
     """The whole report; raises StreamAway or ClickHouseAway."""
     try:
-        partitions = lag(stream.kafka_brokers)
+        partitions = lag(stream)
     except KafkaError as error:
         raise StreamAway(f"no Kafka broker at {stream.kafka_brokers}: {error}") from error
     with closing(wait_for_clickhouse(clickhouse, timeout=5)) as client:
         return {"partitions": partitions, "tables": _tables(client), "dead_letters": _dead_letters(client)}
 
 
-def lag(brokers: str) -> list[dict[str, Any]]:
+def lag(stream: StreamSettings) -> list[dict[str, Any]]:
     """One record a partition and group: `committed`, `end` and their difference."""
+    brokers = stream.kafka_brokers
+    read_by = {consumer_group(stream, lane): names for lane, names in READ_BY_LANE.items()}
     with closing(admin(brokers)) as client:
         committed = client.list_group_offsets(dict.fromkeys(READ_BY))
     with closing(KafkaConsumer(bootstrap_servers=brokers.split(","), enable_auto_commit=False)) as consumer:
         report = []
-        for group, names in READ_BY.items():
+        for group, names in read_by.items():
             for tp, end in _ends(consumer, names).items():
                 at = max(0, getattr(committed.get(group, {}).get(tp), "offset", 0))
                 report.append(

@@ -28,7 +28,7 @@ from pipeline.decoding import Record
 from pipeline.flush import Flusher, Work
 from pipeline.health import serve_health
 from pipeline.producer import Producer
-from pipeline.settings import StreamSettings
+from pipeline.settings import StreamSettings, consumer_group
 from pipeline.transport import BatchApp, BatchSettings, batch_topic, make_app
 from pipeline.transport.consumer import BatchConsumer
 from pipeline.writer import Writer
@@ -40,7 +40,6 @@ from schemas.rows import DeadLetterRow, InteractionRow, ResponseRow
 log = logging.getLogger(__name__)
 
 DATABASE = "feedback"
-GROUPS = {"scores": "vocstream-scores", "labels": "vocstream-labels"}  # consumer groups
 _STOP_SECONDS = 3.0
 
 Handle = Callable[[Sequence[Record], Work], Awaitable[None]]
@@ -63,6 +62,7 @@ class Worker:
     def __init__(self, lane: str, data: Path, stream: StreamSettings, clickhouse: ClickHouseSettings) -> None:
         self._lane = lane
         self._settings = stream
+        self._group = consumer_group(stream, lane)
         self._producer = Producer(stream.kafka_brokers)
         self._connect = partial(connect, clickhouse)
         self._app = self._make_app(data)
@@ -95,7 +95,7 @@ class Worker:
         try:
             await self._app.start()
             async with serve_health(self._settings.health_port, self._report):
-                log.info("lane %s works as %s", self._lane, GROUPS[self._lane])
+                log.info("lane %s works as %s", self._lane, self._group)
                 await self._stopped.wait()
         finally:
             await self._stop(jobs)
@@ -105,7 +105,7 @@ class Worker:
     def _make_app(self, data: Path) -> BatchApp:
         records = self._settings.batch_records if self._lane == "scores" else self._settings.label_batch_records
         return make_app(
-            GROUPS[self._lane],
+            self._group,
             self._settings.kafka_brokers,
             datadir=data / f"{self._lane}-{os.getpid()}",
             batching=BatchSettings(max_records=records, max_inflight_batches=16 if self._lane == "scores" else 2),
@@ -210,7 +210,7 @@ class Worker:
         stall = self._consumer.stall()
         return {
             "lane": self._lane,
-            "group": GROUPS[self._lane],
+            "group": self._group,
             "rows": sum(flusher.flushed_rows for flusher in self._flushers),
             "lag": {f"{topic}/{partition}": n for (topic, partition), n in self._consumer.lag().items()},
             "waiting_for_clickhouse": any(writer.waiting for writer in self._writers),

@@ -67,9 +67,10 @@ class ResponseRow(NamedTuple):
     topics: list[str] = []  # noqa: RUF012 - a NamedTuple's default; rows are never changed in place
     topic_sentiments: list[str] = []  # noqa: RUF012
     model_version: str = ""
+    labelled_at: int | None = None
     label_rank: int = UNLABELLED
 
-    def labelled(self, labels: Labels, processed_at: int) -> ResponseRow:
+    def labelled(self, labels: Labels, labelled_at: int) -> ResponseRow:
         """The same response with what the model says of its comment: a newer version of the same row."""
         return self._replace(
             language=labels.language,
@@ -79,7 +80,7 @@ class ResponseRow(NamedTuple):
             topics=[mention.topic for mention in labels.topics],
             topic_sentiments=[mention.sentiment.value for mention in labels.topics],
             model_version=labels.model_version,
-            processed_at=processed_at,
+            labelled_at=labelled_at,
             label_rank=LABELLED,
         )
 
@@ -166,18 +167,19 @@ class EnrichedResponse(BaseModel):
     topics: list[str] = Field(default_factory=list)
     topic_sentiments: list[str] = Field(default_factory=list, description="One for each of `topics`.")
     model_version: str = ""
+    labelled_at: AwareDatetime | None = None
     label_rank: int = UNLABELLED
 
     @classmethod
     def of(cls, row: ResponseRow) -> Self:
-        times = {name: from_ms(getattr(row, name)) for name in _TIMES}
+        times = {name: from_ms(ms) for name in _TIMES if (ms := getattr(row, name)) is not None}
         return cls(**(row._asdict() | times))
 
     def row(self) -> ResponseRow:
         """The row that this was made of."""
         fields = {name: getattr(self, name) for name in ResponseRow._fields}
-        fields |= {name: to_ms(getattr(self, name)) for name in _TIMES} | {"excluded": int(self.excluded)}
-        return ResponseRow(**fields)
+        fields |= {name: to_ms(at) for name in _TIMES if (at := getattr(self, name)) is not None}
+        return ResponseRow(**(fields | {"excluded": int(self.excluded)}))
 
 
-_TIMES = ("occurred_at", "updated_at", "received_at", "processed_at")
+_TIMES = ("occurred_at", "updated_at", "received_at", "processed_at", "labelled_at")

@@ -53,13 +53,18 @@ _REPORT = {
                        - countIf(feeling IN ('negative', 'very_negative'))) / count(), 1) AS net_sentiment
         FROM feedback.enriched_responses ARRAY JOIN topics AS topic, topic_sentiments AS feeling
         GROUP BY topic ORDER BY mentions DESC, topic LIMIT 12""",
-    "Freshness of the scores, seconds from the broker to ClickHouse": """
-        SELECT count() AS responses,
+    "Freshness, seconds from the broker to the lane (scores are flushed within 0.2 s of it)": """
+        SELECT lane, count() AS responses,
             round(quantileExact(0.5)(lag), 2) AS p50, round(quantileExact(0.95)(lag), 2) AS p95,
             round(quantileExact(0.99)(lag), 2) AS p99
-        FROM (SELECT dateDiff('millisecond', min(received_at), min(processed_at)) / 1000 AS lag
-              FROM feedback.responses WHERE received_at >= fromUnixTimestamp64Milli({since:Int64})
-              GROUP BY tenant, source, response_id, question)""",
+        FROM (
+            SELECT 'scores' AS lane, dateDiff('millisecond', received_at, processed_at) / 1000 AS lag
+            FROM feedback.responses FINAL WHERE received_at >= fromUnixTimestamp64Milli({since:Int64})
+            UNION ALL
+            SELECT 'labels', dateDiff('millisecond', received_at, assumeNotNull(labelled_at)) / 1000
+            FROM feedback.responses FINAL
+            WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}) AND labelled_at IS NOT NULL)
+        GROUP BY lane ORDER BY lane DESC""",
 }
 
 

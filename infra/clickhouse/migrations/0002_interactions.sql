@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS feedback.interactions{{local}} {{on_cluster}}
     flags Array(LowCardinality(String)) COMMENT 'What was odd on the way in, such as a clamped clock',
     occurred_at DateTime64(3, 'UTC') COMMENT 'When the customer acted' CODEC(Delta, ZSTD(1)),
     received_at DateTime64(3, 'UTC') COMMENT 'When the pipeline first saw this event' CODEC(Delta, ZSTD(1)),
-    processed_at DateTime64(3, 'UTC') COMMENT 'When this row was written' CODEC(Delta, ZSTD(1)),
+    processed_at DateTime64(3, 'UTC') COMMENT 'When the score lane took it up' CODEC(Delta, ZSTD(1)),
     event_id String COMMENT 'CloudEvents id of the event this row comes from' CODEC(ZSTD(1)),
     extra String COMMENT 'Fields that the schema does not know, as JSON; empty when there are none' CODEC(ZSTD(3)),
     digest UInt64 COMMENT 'Hash of the content as sent: breaks ties of occurred_at',

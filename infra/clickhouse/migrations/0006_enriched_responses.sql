@@ -29,7 +29,8 @@ CREATE OR REPLACE VIEW feedback.enriched_responses {{on_cluster}}
     occurred_at DateTime64(3, 'UTC') COMMENT 'When the customer answered',
     updated_at DateTime64(3, 'UTC') COMMENT 'When the source last changed the response',
     received_at DateTime64(3, 'UTC') COMMENT 'When the pipeline first saw this version',
-    processed_at DateTime64(3, 'UTC') COMMENT 'When the row was written',
+    processed_at DateTime64(3, 'UTC') COMMENT 'When the score lane took it up',
+    labelled_at Nullable(DateTime64(3, 'UTC')) COMMENT 'When its comment was labelled; NULL = not yet',
     event_id String COMMENT 'CloudEvents id of the event the row comes from',
     extra String COMMENT 'Fields that the schema does not know, as JSON; empty when there are none'
 )
@@ -37,7 +38,7 @@ AS SELECT
     tenant, source, response_id, question, metric, scale, score, band, comment, language,
     sentiment, sentiment_score, sentiment_confidence, topics, topic_sentiments, model_version,
     customer_id, survey, touchpoint, channel, journey_stage, toJSONString(r.segments) AS segments, excluded, flags,
-    occurred_at, updated_at, received_at, processed_at, event_id, extra
+    occurred_at, updated_at, received_at, processed_at, labelled_at, event_id, extra
 FROM feedback.responses AS r FINAL;
 
 -- Time zones by tenant, only those that ClickHouse knows: an unknown name would fail every query that uses it.
