@@ -1,7 +1,7 @@
 """The ClickHouse engine in this process (chDB): one data directory, one connection a request or session.
 
-A connection is a session of its own (settings, current database, temporary tables) and costs 0.3 ms, so each request gets a
-fresh one and nothing of it can leak into the next. Results of SELECT leave by `INTO OUTFILE` into a pipe: the engine
+A connection is a session of its own (settings, current database, temporary tables) and costs 0.3 ms, so each request
+gets a fresh one and nothing of it can leak into the next. Results of SELECT leave by `INTO OUTFILE` into a pipe: the engine
 writes any format as one well-formed stream, and a slow reader slows the query instead of filling memory. Data of INSERT
 enters by chDB's streaming insert. All methods block; the HTTP side calls them in threads.
 """
@@ -20,24 +20,25 @@ from typing import Any
 
 from infra.store import sql as text
 from infra.store.errors import SYNTAX_ERROR, UNKNOWN_EXCEPTION, StoreError, from_engine
+from infra.store.sql import names
 
 _FILES = "_files"
 # Table functions and engines that stay inside the store. Everything else that the engine lists (file, url, s3, remote,
 # executable, python, ...) reaches the disk, the network or this very process, and the engine has no grants to stop it.
-_INSIDE_FUNCTIONS = frozenset(
+_INSIDE_FUNCTIONS = names(
     """numbers numbers_mt zeros zeros_mt primes values null view viewexplain viewifpermitted merge generaterandom
     generateseries generate_series format input dictionary loop mergetreeindex mergetreeprojection mergetreetextindex
     mergetreeanalyzeindexes mergetreeanalyzeindexesuuid mergetreecodecblockcounts sqlstandardvalues fuzzjson
     timeseriesdata timeseriestags timeseriesmetrics timeseriessamples timeseriesselector timeseriesmetricfamilies
-    prometheusquery prometheusqueryrange""".split()
+    prometheusquery prometheusqueryrange"""
 )
-_INSIDE_ENGINES = frozenset(
+_INSIDE_ENGINES = names(
     """mergetree replacingmergetree summingmergetree aggregatingmergetree collapsingmergetree coalescingmergetree
     versionedcollapsingmergetree graphitemergetree replicatedmergetree replicatedreplacingmergetree
     replicatedsummingmergetree replicatedaggregatingmergetree replicatedcollapsingmergetree
     replicatedcoalescingmergetree replicatedversionedcollapsingmergetree replicatedgraphitemergetree memory log tinylog
     stripelog null set join buffer merge view materializedview dictionary generaterandom alias timeseries
-    embeddedrocksdb fuzzjson loop distributed""".split()
+    embeddedrocksdb fuzzjson loop distributed"""
 )
 
 
@@ -256,7 +257,7 @@ def _plain_default_database(path: Path) -> None:
 
 
 def refuse_files(query: bytes) -> None:
-    """Raise StoreError 62 for INTO OUTFILE and FROM INFILE, which are for clients on their own disks."""
+    """Raise StoreError 1 for INTO OUTFILE and FROM INFILE, which are for clients on their own disks."""
     if text.has_pair(query, b"INTO", b"OUTFILE"):
         raise StoreError(1, "INTO OUTFILE is not allowed over HTTP", "UNSUPPORTED_METHOD")
     if text.has_pair(query, b"FROM", b"INFILE"):

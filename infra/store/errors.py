@@ -1,7 +1,8 @@
-"""Errors of the store, in ClickHouse's own words: a code, `Code: N. DB::Exception: ...`, and the HTTP status it maps to.
+"""Errors of the store in ClickHouse's own words: a code, `Code: N. DB::Exception: ...`, and the HTTP status it maps to.
 
-The engine raises `RuntimeError("Code: 60. DB::Exception: ... (UNKNOWN_TABLE)")`; the HTTP side raises `StoreError` itself for
-what a server would refuse before the engine is asked (authentication, sessions, read-only). Both leave as the same text.
+The engine raises `RuntimeError("Code: 60. DB::Exception: ... (UNKNOWN_TABLE)")`; the HTTP side raises `StoreError`
+itself for what a server would refuse before the engine is asked (authentication, sessions, read-only). Both leave as
+the same text.
 Statuses follow ClickHouse's documented behaviour: 400 for what is wrong in the query, 404 for names that do not exist,
 403 for authentication, 408 for a time limit, 500 for the rest.
 """

@@ -55,6 +55,7 @@ class Executor:
         self._external = external_sources
         self._pool = ThreadPoolExecutor(max_workers=max_queries + 4, thread_name_prefix="query")
         self._running: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
         self.active = 0
 
     @contextlib.asynccontextmanager
@@ -91,6 +92,7 @@ class Executor:
             await running.end()
         finally:
             self.active -= 1
+            self._ended.set()
             if running.session is not None:
                 self._sessions.leave(running.session, close=running.request.session_close)
 
@@ -100,15 +102,17 @@ class Executor:
 
     async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` for queries to end, then cancel the rest and wait for their end a moment."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while self.active and loop.time() < until:
-            await asyncio.sleep(0.02)
-        if self.active:
+        if not await self._idle(seconds):
             await self.in_thread(self._engine.kill_all)
-            until = loop.time() + 1.0
-            while self.active and loop.time() < until:
-                await asyncio.sleep(0.02)
+            await self._idle(1.0)
+
+    async def _idle(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.active:
+                    self._ended.clear()
+                    await self._ended.wait()
+        return self.active == 0
 
     def shutdown(self) -> bool:
         """Stop the threads. False when a query still runs in one of them."""
@@ -203,7 +207,7 @@ class Running:
 
     async def _insert(self, head: bytes, body: Body) -> Outcome:
         insert = await self._head(head, body)
-        head = insert.text
+        head = insert.whole
         parsed = insert.parsed
         if parsed.format is None:
             while not body.ended:
@@ -308,7 +312,7 @@ class Running:
         return kind
 
     def _follow_use(self, query: bytes) -> None:
-        words = [token for token in text.tokens(query)]
+        words = list(text.tokens(query))
         if self.session is not None and len(words) >= 2 and words[0].is_word(b"USE"):
             self.session.database = words[-1].text.decode().strip('`"')
 
@@ -362,7 +366,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    text: bytes
+    whole: bytes
     parsed: text.Insert
 
 

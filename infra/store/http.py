@@ -1,8 +1,9 @@
 """ClickHouse's HTTP interface: `/` for queries, `/ping` and `/replicas_status` for health.
 
-An answer is held back until a mebibyte of it is there or the query has ended, so that an error of a short query has its
-status and its summary is complete. With `wait_end_of_query=1` it is held back whole (on disk beyond 16 MiB). An error after
-that goes into the body, marked as ClickHouse does (`__exception__` and the tag of the header), and the connection is cut.
+An answer is held back until a mebibyte of it is there or the query has ended, so that an error of a short query has
+its status and its summary is complete. With `wait_end_of_query=1` it is held back whole (on disk beyond 16 MiB). An
+error after that goes into the body, marked as ClickHouse does (`__exception__` and the tag of the header), and the
+connection is cut.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from infra.store.errors import StoreError, from_engine
 from infra.store.execute import Executor, Outcome
 from infra.store.request import Body, Request, parse
 from infra.store.settings import StoreSettings
+from infra.store.sql import names
 from infra.store.users import Credentials
 
 _HOLD_BYTES = 1 << 20
@@ -40,9 +42,9 @@ _CONTENT_TYPES = (
     ("Markdown", "text/markdown; charset=UTF-8"),
     ("Prometheus", "text/plain; version=0.0.4; charset=UTF-8"),
 )
-_BINARY = frozenset(
-    "Native RowBinary RowBinaryWithNames RowBinaryWithNamesAndTypes Arrow ArrowStream Parquet ORC Avro Npy MsgPack"
-    " BSONEachRow Protobuf ProtobufSingle ProtobufList RawBLOB".split()
+_BINARY = names(
+    """Native RowBinary RowBinaryWithNames RowBinaryWithNamesAndTypes Arrow ArrowStream Parquet ORC Avro Npy MsgPack
+    BSONEachRow Protobuf ProtobufSingle ProtobufList RawBLOB"""
 )
 
 
@@ -134,8 +136,7 @@ class _Answer:
             self._headers["Content-Type"] = content_type(outcome.format)
         else:
             self._headers["Content-Type"] = "text/plain; charset=UTF-8"
-        spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)
-        with spool:
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
             held = 0
             async for piece in outcome.pieces:
                 if self._response is not None:
@@ -196,7 +197,7 @@ class _Answer:
         return self._response
 
     async def fail(self, error: StoreError, version: str) -> web.StreamResponse:
-        """The error as an answer of its own, or, when the result has begun, in the body before the connection is cut."""
+        """The error as an answer of its own; when the result has begun, in the body before the connection is cut."""
         message = error.text(version)
         if self._response is None:
             headers = {name: value for name, value in self._headers.items() if not name.startswith("Content-")}

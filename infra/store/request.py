@@ -14,13 +14,14 @@ from aiohttp import StreamReader
 
 from infra.store.compression import Decoder
 from infra.store.errors import BAD_ARGUMENTS, READONLY, StoreError
+from infra.store.sql import names
 from infra.store.users import Credentials, User, presented
 
 # Parameters of the protocol; every other one is a setting, or a query parameter when it begins with param_.
-_PROTOCOL = frozenset(
+_PROTOCOL = names(
     """query user password quota_key role stacktrace default_format database query_id session_id session_timeout
     session_check close_session compress decompress wait_end_of_query buffer_size client_protocol_version
-    http_native_compression_disable_checksumming_on_decompress add_http_cors_header cache""".split()
+    http_native_compression_disable_checksumming_on_decompress add_http_cors_header cache"""
 )
 # Settings of the HTTP layer itself: read here where they matter, of no use to the engine.
 _HTTP_SETTINGS = frozenset(("enable_http_compression", "send_progress_in_http_headers", "max_http_get_redirects"))
@@ -29,7 +30,7 @@ _THREAD_BYTES = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """A table that came with the request (external data): its columns as in CREATE TABLE, its format, its bytes."""
+    """A table that came with the request: its columns as in CREATE TABLE, its format, its bytes."""
 
     name: str
     structure: str

@@ -129,7 +129,8 @@ def _listen(settings: StoreSettings) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}. Give another --port, or stop what listens there."
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}."
+            " Give another --port, or stop what listens there."
         ) from None
     listener.setblocking(False)
     return listener

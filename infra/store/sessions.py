@@ -46,8 +46,8 @@ class Sessions:
         if timeout is not None and timeout > self._longest:
             raise StoreError(
                 36,
-                f"Session timeout '{timeout:g}' is larger than max_session_timeout: {self._longest:g}. Maximum session timeout"
-                " could be modified by VOC_STORE_SESSION_TIMEOUT_MAX_SECONDS",
+                f"Session timeout '{timeout:g}' is larger than max_session_timeout: {self._longest:g}."
+                " The maximum is VOC_STORE_SESSION_TIMEOUT_MAX_SECONDS",
             )
         self.expire()
         key = (user, session_id)

@@ -70,7 +70,7 @@ def split_format(sql: bytes) -> tuple[bytes, str | None, bytes]:
     A trailing semicolon is dropped. `select format from t` has no FORMAT clause: the clause is the keyword, one name,
     and then the end of the query or SETTINGS.
     """
-    found = [token for token in tokens(sql)]
+    found = list(tokens(sql))
     while found and found[-1].text == b";":
         sql = sql[: found[-1].start]
         found.pop()
@@ -107,7 +107,7 @@ def is_insert(sql: bytes) -> bool:
 def insert_head(sql: bytes, complete: bool) -> Insert | None:
     """Parse the head of an INSERT. None when the head is cut off and more bytes are needed (`complete` = no more come).
 
-    Raises ValueError when there is neither FORMAT, VALUES nor SELECT in a complete text (then the format is the default).
+    Raises ValueError when a complete text has neither FORMAT, VALUES nor SELECT (then the format is the default).
     """
     select_at: int | None = None
     structure = b""
@@ -170,6 +170,11 @@ def has_pair(sql: bytes, first: bytes, second: bytes) -> bool:
             return True
         last = token
     return False
+
+
+def names(words: str) -> frozenset[str]:
+    """A set of names from a text that lists them."""
+    return frozenset(words.split())
 
 
 def literal(text: str) -> str:

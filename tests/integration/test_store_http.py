@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
 import shutil
@@ -75,9 +76,9 @@ def reader(handle: StoreHandle) -> Http:
 
 
 @pytest.fixture
-def table(http: Http) -> Iterator[Http]:
+def table(http: Http) -> Http:
     http.call("TRUNCATE TABLE t")
-    yield http
+    return http
 
 
 def test_query_in_url_or_body_with_format_and_headers(http: Http) -> None:
@@ -97,7 +98,20 @@ def test_query_in_url_or_body_with_format_and_headers(http: Http) -> None:
 
 @pytest.mark.parametrize(
     "output",
-    "JSON JSONCompact JSONEachRow CSVWithNames Native RowBinaryWithNamesAndTypes Arrow ArrowStream Parquet ORC Pretty XML".split(),
+    [
+        "JSON",
+        "JSONCompact",
+        "JSONEachRow",
+        "CSVWithNames",
+        "Native",
+        "RowBinaryWithNamesAndTypes",
+        "Arrow",
+        "ArrowStream",
+        "Parquet",
+        "ORC",
+        "Pretty",
+        "XML",
+    ],
 )
 def test_every_format_is_one_well_formed_stream(http: Http, output: str) -> None:
     status, headers, data = http.call(f"SELECT number FROM numbers(300000) FORMAT {output}")
@@ -413,7 +427,5 @@ def test_survives_sigkill_ends_soon_on_sigterm_and_says_what_is_in_use(tmp_path:
 
 
 def _quietly(client: Http, sql: str) -> None:
-    try:
+    with contextlib.suppress(aiohttp.ClientError):
         client.call(sql)
-    except aiohttp.ClientError:
-        pass
