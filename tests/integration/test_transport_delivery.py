@@ -182,3 +182,12 @@ def test_what_would_lose_batches_is_refused_with_a_reason(group: Rig, wrong: str
     wait_until(lambda: says in worker.log.read_text(), 30, "the reason in the log")
     worker.stop()
     assert group.committed() == 0
+
+
+def test_sigterm_is_quick_while_an_agent_hangs_and_buffers_are_full(group: Rig) -> None:
+    create_topic(group.address, "t.hang", 2)
+    produce(group.address, "t.hang", 2, 2000)
+    worker = group.start("t.hang", hold=True, batching={"max_records": 10}, options={"stream_buffer_maxsize": 2})
+    wait_until(lambda: worker.stats().get("inflight", 0) >= 3, 30, "full buffers")
+    assert worker.stop() < 6
+    assert group.committed() == 0
