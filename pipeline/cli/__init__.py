@@ -12,7 +12,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from pipeline.cli import admin, classify, demo, doctor, emit, look, run
+from pipeline.cli import admin, chaos, classify, demo, doctor, emit, look, run
 from pipeline.cli.console import Failure, err
 from pipeline.cli.rooms import SETTINGS
 from pipeline.settings import UnknownSetting, refuse_unknown
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (run, emit, demo, look, admin, classify, doctor):
+for module in (run, emit, demo, look, admin, classify, doctor, chaos):
     module.register(app)
 
 

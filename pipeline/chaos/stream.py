@@ -1,0 +1,137 @@
+"""The stream of a seed: responses with duplicates, edits, junk, late and future events, hot keys; and interactions.
+
+Goes to `pipeline.chaos.play`, which sends it to the topics in this order. The same seed and run make the same records.
+Tombstones are missing: `schemas.events.Response` knows no deletion yet.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from schemas import topics
+from schemas.envelope import INTERACTION_TYPE, RESPONSE_TYPE
+from schemas.rows import from_ms
+from schemas.scales import SCALES
+
+ZONES = ("America/Sao_Paulo", "Asia/Kolkata", "UTC")  # of the tenants of a run, in this order
+_SOURCES = ("/shop", "/app")
+_COMMENTS = (
+    "chegou antes do prazo, gostei",
+    "llegó roto y nadie contesta",
+    "quick and friendly, thank you",
+    "o app trava toda hora 😡",
+)
+_HOT = 3  # response ids that are edited again and again
+_SECOND = 1000
+
+
+class Sent(NamedTuple):
+    """One record: `timestamp` (ms since 1970) is the time it is received, `mark` is in the value of junk alone."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp: int
+    mark: str = ""
+
+
+def tenants(run: str) -> list[str]:
+    """The tenants of a run; their time zones are ZONES."""
+    return [f"{run}-{place}" for place in range(len(ZONES))]
+
+
+def records(seed: int, run: str, count: int, start_ms: int) -> Iterator[Sent]:
+    """`count` records whose timestamps begin at `start_ms` and stand a millisecond apart."""
+    rng = random.Random(f"stream {seed}")
+    past: list[Sent] = []
+    for place in range(count):
+        at = start_ms + place
+        draw = rng.random()
+        if draw < 0.05:
+            yield _junk(rng, f"junk-{run}-{place}", at)
+        elif draw < 0.13 and past:  # the very same bytes again, now or long after
+            yield rng.choice(past)._replace(timestamp=at)
+        elif draw < 0.28:
+            data = _interaction(rng, run, place)
+            yield _event(rng, topics.INTERACTIONS, INTERACTION_TYPE, f"{run}-e{place}", at, data)
+        else:
+            sent = _event(rng, topics.RESPONSES, RESPONSE_TYPE, f"{run}-e{place}", at, _response(rng, run, place, at))
+            past.append(sent)
+            yield sent
+
+
+def _response(rng: random.Random, run: str, place: int, at: int) -> dict[str, Any]:
+    """A first answer, or an edit of an earlier one: the identity is drawn, so most identities come several times."""
+    hot = rng.random() < 0.1
+    scale = rng.choice(SCALES)
+    number = rng.randrange(_HOT) if hot else _HOT + rng.randrange(1 + place)
+    data: dict[str, Any] = {
+        "tenant": rng.choice(tenants(run)),
+        "response_id": f"r{number}",
+        "question": rng.choice(("", "", "why")),
+        "customer_id": f"c{rng.randrange(5)}" if hot else f"c{rng.randrange(500)}",
+        "survey": rng.choice(("post-purchase", "yearly")),
+        "touchpoint": rng.choice(("checkout", "support")),
+        "channel": rng.choice(("email", "app")),
+    }
+    if rng.random() < 0.95:
+        data |= {"metric": scale.metric.value, "scale": scale.name, "score": rng.choice(list(scale.bands))}
+    if rng.random() < 0.3 or "score" not in data:
+        data["comment"] = rng.choice(_COMMENTS)
+    if rng.random() < 0.05:
+        data["excluded"] = True
+    occurred = at - rng.choice((0, 10, 3600, 40 * 86_400)) * _SECOND - rng.randrange(100_000)
+    if rng.random() < 0.03:
+        occurred = at + rng.choice((60, 4 * 3600)) * _SECOND  # the second is beyond what clocks may differ by
+    data["occurred_at"] = _iso(occurred)
+    if rng.random() < 0.5:  # edits in any order, and ties: few distinct values
+        data["updated_at"] = _iso(at - at % 10_000 + rng.randrange(-3, 4) * 10_000)
+    return data
+
+
+def _interaction(rng: random.Random, run: str, place: int) -> dict[str, Any]:
+    return {
+        "tenant": rng.choice(tenants(run)),
+        "interaction_id": f"i{rng.randrange(1 + place)}",
+        "customer_id": f"c{rng.randrange(500)}",
+        "action": rng.choice(("order_placed", "survey_sent")),
+    }
+
+
+def _event(rng: random.Random, topic: str, kind: str, identity: str, at: int, data: dict[str, Any]) -> Sent:
+    """In structured mode, or (one in five) in binary mode."""
+    attributes = {"specversion": "1.0", "id": identity, "source": rng.choice(_SOURCES), "type": kind, "time": _iso(at)}
+    key = data["customer_id"].encode()
+    if rng.random() < 0.2:
+        headers = tuple((f"ce_{name}", value.encode()) for name, value in attributes.items())
+        return Sent(topic, key, json.dumps(data).encode(), headers, at)
+    return Sent(topic, key, json.dumps(attributes | {"data": data}).encode(), (), at)
+
+
+def _junk(rng: random.Random, mark: str, at: int) -> Sent:
+    """Something that no table can take, with a mark to find it by."""
+    data: dict[str, Any] = {"tenant": mark, "response_id": mark, "metric": "nps", "score": 9}
+    envelope: dict[str, Any] = {"specversion": "1.0", "id": mark, "source": "/junk", "type": RESPONSE_TYPE}
+    envelope["data"] = data
+    kind = rng.randrange(6)
+    if kind == 0:
+        return Sent(topics.RESPONSES, b"", f"{{not json {mark}".encode(), (), at, mark)
+    if kind == 1:
+        data["score"] = 11
+    elif kind == 2:
+        data["occurred_at"] = "2026-01-01T10:00:00"
+    elif kind == 3:
+        data["metric"] = "happiness"
+    elif kind == 4:
+        envelope["type"] = "vocstream.response.v9"
+    else:
+        del envelope["id"]
+    return Sent(topics.RESPONSES, b"", json.dumps(envelope).encode(), (), at, mark)
+
+
+def _iso(ms: int) -> str:
+    return from_ms(ms).isoformat(timespec="milliseconds")
