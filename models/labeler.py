@@ -13,11 +13,14 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models import convert, heads, sentiment, taxonomy
+from models.classifier import SentimentModel
 from models.clauses import split
 from models.encoder import Batch, Encoder, pool_spans
 from models.errors import ModelError
@@ -34,19 +37,23 @@ class Labeler:
     """Loaded once a process; not for use from several threads at once."""
 
     def __init__(
-        self, encoder: Encoder, trained: heads.Heads, card: heads.HeadsCard, topics: taxonomy.Taxonomy,
-        guesser: LanguageGuesser, model_version: str, cache_size: int,
+        self, encoder: Encoder, trained: tuple[heads.Heads, heads.HeadsCard] | None, topics: taxonomy.Taxonomy,
+        guesser: LanguageGuesser, model_version: str, cache_size: int, classifier: SentimentModel | None = None,
     ) -> None:  # fmt: skip
         self.model_version = model_version
         self._encoder = encoder
-        self._heads = trained
-        self._card = card
+        if trained is None and classifier is None:
+            raise ModelError("nothing judges sentiment: give trained heads or a sentiment model")
+        self._heads: heads.Heads | None = trained[0] if trained else None
+        self._card: heads.HeadsCard | None = trained[1] if trained else None
+        self._classifier = classifier
         self._guesser = guesser
         self._cache: OrderedDict[str, Labels] = OrderedDict()
         self._cache_size = cache_size
         wanted = set(topics.ids)
-        self._trained = [(at, topic) for at, topic in enumerate(card.topics) if topic in wanted]
-        new = [topic for topic in topics.topics if topic.id not in set(card.topics)]
+        known = self._card.topics if self._card else []
+        self._trained = [(at, topic) for at, topic in enumerate(known) if topic in wanted]
+        new = [topic for topic in topics.topics if topic.id not in set(known)]
         self._zero_shot = ZeroShotTopics.build(encoder, new, topics.topics) if new else None
 
     @classmethod
@@ -56,27 +63,27 @@ class Labeler:
         Raises ModelError that names the file or model at fault.
         """
         settings = settings or ModelSettings()
-        source: str | Path = settings.encoder
-        name = settings.encoder
-        if settings.encoder == "default":
-            source = convert.ensure_default_model(settings.dir, progress=progress)
-            name = convert.NAME
+        default = settings.encoder == "default"
+        source = convert.ensure_default_model(settings.dir, progress=progress) if default else settings.encoder
+        name = convert.NAME if default else settings.encoder
         topics = taxonomy.load(settings.taxonomy)
-        folder = settings.heads or heads.SHIPPED
-        trained, card = heads.load(folder)
-        encoder = Encoder.load(
-            source, threads=settings.threads, token_budget=settings.token_budget, max_tokens=settings.max_tokens
-        )
-        if card.width != encoder.width or (settings.encoder == "default" and card.encoder != name):
-            raise ModelError(
-                f"the heads in {folder} were trained on {card.encoder} ({card.width} wide), not on "
-                f"{name} ({encoder.width} wide): set VOC_MODEL_HEADS to heads trained for it"
-            )
-        heads.apply_to_encoder(folder, encoder.model)
+        folder = settings.heads or (heads.SHIPPED if default else None)
+        trained = heads.load(folder) if folder else None
+        sizes = {"token_budget": settings.token_budget, "max_tokens": settings.max_tokens}
+        encoder = Encoder.load(source, threads=settings.threads, **sizes)
+        parts = [name]
+        if trained and folder:
+            _check_fit(trained[1], folder, name, encoder.width)
+            heads.apply_to_encoder(folder, encoder.model)
+            parts.append(f"{trained[1].name}-{heads.fingerprint(folder)}")
+        classifier = None
+        if settings.sentiment:
+            classifier = SentimentModel.load(settings.sentiment, settings.sentiment_labels, **sizes)
+            parts.append(settings.sentiment)
         described = hashlib.sha256(topics.model_dump_json().encode()).hexdigest()[:8]
-        version = f"{name}+{card.name}-{heads.fingerprint(folder)}+topics-{described}"
+        version = "+".join([*parts, f"topics-{described}"])
         guesser = LanguageGuesser(settings.languages)
-        return cls(encoder, trained, card, topics, guesser, version, settings.cache_size)
+        return cls(encoder, trained, topics, guesser, version, settings.cache_size, classifier)
 
     def label(self, texts: Sequence[str]) -> list[Labels]:
         """Labels of `texts`, in their order. A comment that cannot be read is `unknown`, and harms no other.
@@ -111,21 +118,27 @@ class Labeler:
 
     def _run(self, texts: Sequence[str]) -> Iterator[tuple[str, Labels]]:
         for batch in self._encoder.forward(texts):
-            with torch.inference_mode():
-                scores = self._heads(batch.hidden, batch.mask)
-            overall = heads.probabilities(scores.sentiment, self._card.temperature)
-            present = torch.sigmoid(scores.topics / self._card.topic_temperature).numpy()
-            feelings = heads.probabilities(scores.topic_sentiment, self._card.temperature)
-            if not (np.isfinite(overall).all() and np.isfinite(present).all()):
+            trained: list[list[TopicMention]] = [[] for _ in batch.rows]
+            if self._heads is not None and self._card is not None:
+                with torch.inference_mode():
+                    scores = self._heads(batch.hidden, batch.mask)
+                overall = heads.probabilities(scores.sentiment, self._card.temperature)
+                present = torch.sigmoid(scores.topics / self._card.topic_temperature).numpy()
+                feelings = heads.probabilities(scores.topic_sentiment, self._card.temperature)
+                trained = [self._trained_topics(present[at], feelings[at]) for at in range(len(batch.rows))]
+            if self._classifier is not None:
+                overall = self._classifier.probabilities([texts[row] for row in batch.rows])
+            if not np.isfinite(overall).all() or not bool(torch.isfinite(batch.hidden).all()):
                 raise ModelError("the model answered with NaN")
             for at, row in enumerate(batch.rows):
                 text = texts[row]
-                mentions = self._trained_topics(present[at], feelings[at])
+                mentions = trained[at]
                 if self._zero_shot is not None and has_words(text):
                     mentions += self._described_topics(batch, at, text)
                 yield text, self._labels(text, sentiment.decide(overall[at].tolist()), mentions)
 
-    def _trained_topics(self, present: np.ndarray, feelings: np.ndarray) -> list[TopicMention]:
+    def _trained_topics(self, present: NDArray[Any], feelings: NDArray[Any]) -> list[TopicMention]:
+        assert self._card is not None
         return [
             _mention(topic, sentiment.decide(feelings[at].tolist()), float(present[at]))
             for at, topic in self._trained
@@ -141,10 +154,17 @@ class Labeler:
         for column, topic in enumerate(self._zero_shot.ids):
             clause = int(sure[:, column].argmax())
             if sure[clause, column] >= 0.5:
-                found.append(_mention(topic, self._feeling(batch, at, spans[clause]), float(sure[clause, column])))
+                found.append(
+                    _mention(topic, self._feeling(batch, at, text, spans[clause]), float(sure[clause, column]))
+                )
         return found
 
-    def _feeling(self, batch: Batch, at: int, span: tuple[int, int]) -> sentiment.Verdict:
+    def _feeling(self, batch: Batch, at: int, text: str, span: tuple[int, int]) -> sentiment.Verdict:
+        """The sentiment of one clause, five levels."""
+        if self._heads is None or self._card is None:
+            assert self._classifier is not None
+            five = self._classifier.probabilities([text[span[0] : span[1]]])[0, :5]
+            return sentiment.decide((five / max(float(five.sum()), 1e-9)).tolist())
         starts, ends = batch.offsets[at, :, 0], batch.offsets[at, :, 1]
         inside = torch.from_numpy(((ends > starts) & (starts < span[1]) & (ends > span[0])).astype(np.int64))
         if not int(inside.sum()):
@@ -176,6 +196,14 @@ class Labeler:
             self._cache.move_to_end(text)
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
+
+
+def _check_fit(card: heads.HeadsCard, folder: Path, encoder: str, width: int) -> None:
+    if card.width != width or card.encoder != encoder:
+        raise ModelError(
+            f"the heads in {folder} were trained on {card.encoder} ({card.width} wide), not on "
+            f"{encoder} ({width} wide): set VOC_MODEL_HEADS to heads trained for it"
+        )
 
 
 def _mention(topic: str, verdict: sentiment.Verdict, confidence: float) -> TopicMention:

@@ -26,6 +26,13 @@ class ModelSettings(BaseSettings):
     heads: Path | None = Field(
         default=None, description="Folder of trained heads; empty = the ones shipped with the package."
     )
+    sentiment: str = Field(
+        default="", description="Hugging Face sequence classifier (folder or name) for sentiment; empty = our heads."
+    )
+    sentiment_labels: dict[str, str] = Field(
+        default_factory=dict,
+        description='What each label of that classifier means, as JSON: {"LABEL_0": "negative", ...}.',
+    )
     taxonomy: Path | None = Field(default=None, description="Taxonomy YAML; empty = the one shipped with the package.")
     threads: int = Field(default=1, ge=1, le=256, description="Threads of one forward pass (pinned).")
     token_budget: int = Field(

@@ -35,11 +35,12 @@ class ZeroShotTopics:
     @classmethod
     def build(cls, encoder: Encoder, topics: Sequence[Topic], everything: Sequence[Topic]) -> ZeroShotTopics:
         """`topics` are the ones to find; the mean is taken over `everything`, so that it does not depend on them."""
-        all_vectors = embed(encoder, [phrase for topic in everything for phrase in topic.phrases()])
-        mean = all_vectors.mean(0)
-        pairs = [(phrase, at) for at, topic in enumerate(topics) for phrase in topic.phrases()]
+        pairs = [(phrase, topic.id) for topic in everything for phrase in topic.phrases()]
         vectors = embed(encoder, [phrase for phrase, _ in pairs])
-        return cls(topics, vectors, [owner for _, owner in pairs], mean)
+        columns = {topic.id: at for at, topic in enumerate(topics)}
+        kept = [at for at, (_, topic) in enumerate(pairs) if topic in columns]
+        owners = [columns[pairs[at][1]] for at in kept]
+        return cls(topics, vectors[kept], owners, vectors.mean(0))
 
     def similarity(self, clauses: Floats) -> Floats:
         """(clauses, width) vectors to (clauses, topics): the cosine to each topic's nearest phrase."""

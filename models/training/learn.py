@@ -122,7 +122,7 @@ def learn(
         {"params": list(network.layers.parameters()), "lr": options.rate},
         {"params": list(network.heads.parameters()), "lr": options.head_rate},
     ]
-    optimiser = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.01)
+    optimiser = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / (WARM_UP * steps + 1), (steps - step) / steps)
     )
