@@ -20,7 +20,7 @@ from infra.clickhouse.client import connect
 from infra.clickhouse.migrate import apply
 from infra.clickhouse.settings import ClickHouseSettings
 from schemas.labels import Sentiment
-from schemas.rows import ResponseRow
+from schemas.rows import InteractionRow, ResponseRow
 from schemas.scales import SCALES, Scale
 from tests.integration.store_stack import store
 
@@ -111,3 +111,70 @@ def rows_of(client: Client, query: str) -> list[dict[str, Any]]:
     """The answer as dictionaries."""
     result = client.query(query)
     return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+
+
+def random_facts(seed: int, count: int) -> list[ResponseRow]:
+    """Responses of which each is the newest version of its own identity."""
+    rng = random.Random(seed)
+    return [random_response(rng, identity) for identity in range(count)]
+
+
+def with_noise(seed: int, facts: Sequence[ResponseRow]) -> list[ResponseRow]:
+    """The facts as they arrive: older versions with other content, duplicates, unlabelled twins; shuffled."""
+    rng = random.Random(seed)
+    sent = list(facts)
+    for row in rng.sample(facts, len(facts) // 3):
+        older = random_response(rng, 0)._replace(
+            tenant=row.tenant,
+            source=row.source,
+            response_id=row.response_id,
+            question=row.question,
+            updated_at=row.updated_at - 1 - rng.randrange(10**8),
+        )
+        sent += [older, row, row._replace(received_at=row.received_at + 1)]
+    sent += [row._replace(label_rank=0, sentiment="", topics=[]) for row in facts if row.label_rank]
+    rng.shuffle(sent)
+    return sent
+
+
+ACTIONS = ("order_placed", "order_placed", "survey_sent", "cancelled", "ticket_opened", "ticket_closed", "visited")
+
+
+def random_interactions(seed: int, count: int, *, span_hours: int = 24 * 140) -> list[InteractionRow]:
+    """Acts of some customers (and surveys sent to them), the newest version of each; some customers are unknown."""
+    rng = random.Random(seed)
+    return [
+        InteractionRow(
+            tenant=rng.choice(TENANTS),
+            source=rng.choice(("/shop", "/app")),
+            interaction_id=f"i{identity}",
+            customer_id=rng.choice(("", *(f"c{i}" for i in range(40)))),
+            action=rng.choice(ACTIONS),
+            touchpoint=rng.choice(("checkout", "store", "support")),
+            channel=rng.choice(("web", "app")),
+            journey_stage=rng.choice(("buy", "use")),
+            value=rng.choice((None, 1.5, 20.25, 100.0)),
+            currency=rng.choice(("BRL", "USD")),
+            segments={},
+            properties=f'{{"survey": "{rng.choice(("post-purchase", "yearly"))}"}}',
+            flags=[],
+            occurred_at=(occurred := JANUARY_2026 + rng.randrange(span_hours // 6) * 6 * HOUR_MS),  # ties are wanted
+            received_at=occurred + 100,
+            processed_at=occurred + 200,
+            event_id=f"e{identity}",
+            extra="",
+            digest=rng.getrandbits(64),
+        )
+        for identity in range(count)
+    ]
+
+
+@contextmanager
+def filled_store(responses: Sequence[ResponseRow], interactions: Sequence[InteractionRow] = ()) -> Iterator[Client]:
+    """A migrated store that got these rows, in several blocks."""
+    with migrated_store() as client:
+        for start in range(0, len(responses), 1500):
+            insert_responses(client, responses[start : start + 1500])
+        if interactions:
+            client.insert("feedback.interactions", interactions, column_names=InteractionRow._fields)
+        yield client
