@@ -1,9 +1,9 @@
 """The ClickHouse engine in this process (chDB): one data directory, one connection a request or session.
 
 A connection is a session of its own (settings, current database, temporary tables) and costs 0.3 ms, so each request
-gets a fresh one and nothing of it can leak into the next. Results of SELECT leave by `INTO OUTFILE` into a pipe: the engine
-writes any format as one well-formed stream, and a slow reader slows the query instead of filling memory. Data of INSERT
-enters by chDB's streaming insert. All methods block; the HTTP side calls them in threads.
+gets a fresh one and nothing of it can leak into the next. Results of SELECT leave by `INTO OUTFILE` into a pipe: the
+engine writes any format as one well-formed stream, and a slow reader slows the query instead of filling memory. Data of
+INSERT enters by chDB's streaming insert. All methods block; the HTTP side calls them in threads.
 """
 
 from __future__ import annotations

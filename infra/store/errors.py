@@ -81,7 +81,7 @@ _STATUS_OF_NAME: dict[str, int] = {
 
 _PREFIX = re.compile(r"^Code: (\d+)\. DB::Exception: ")
 _VERSION = re.compile(r" \(version [^)]*(?:\([^)]*\))?\)")
-_NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)\s*$")
+_NAME = re.compile(r"\s*\(([A-Z][A-Z0-9_]+)\)[\s.]*$")
 
 
 class StoreError(Exception):
@@ -122,5 +122,5 @@ def from_engine(error: BaseException) -> StoreError:
         if name is not None and match.group(1) != name:
             break
         name = match.group(1)
-        text = text[: match.start()].rstrip()
+        text = text[: match.start()]
     return StoreError(code, text, name or _NAMES.get(code))

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from aiohttp import BodyPartReader, web
 
+from infra.store.blocks import BlockDecoder, BlockEncoder
 from infra.store.compression import Encoder, decoder, encoder
 from infra.store.engine import Engine, Summary
 from infra.store.errors import StoreError, from_engine
@@ -90,7 +91,10 @@ class Store:
             request = parse(http.method, values, http.headers, self._credentials, files)
             answer.take(request)
             coding = decoder(http.headers.get("Content-Encoding", ""))
-            body = Body(http.content, [coding] if coding else [])
+            decoders = [coding] if coding else []
+            if request.decompress:
+                decoders.append(BlockDecoder())
+            body = Body(http.content, decoders)
             async with self._executor.connection(request) as running:
                 outcome = await running.run(body)
                 return await answer.send(outcome, request)
@@ -129,7 +133,9 @@ class _Answer:
         self._headers["X-ClickHouse-Query-Id"] = request.query_id
 
     async def send(self, outcome: Outcome, request: Request) -> web.StreamResponse:
-        if request.http_compression and (chosen := encoder(self._http.headers.get("Accept-Encoding", ""))):
+        if request.compress:
+            self._encoder = BlockEncoder()
+        elif request.http_compression and (chosen := encoder(self._http.headers.get("Accept-Encoding", ""))):
             self._headers["Content-Encoding"], self._encoder = chosen
         if outcome.format:
             self._headers["X-ClickHouse-Format"] = outcome.format

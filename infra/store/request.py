@@ -70,7 +70,8 @@ def parse(
 ) -> Request:
     """Read the parameters (of the URL and of a form) and headers; `files` are a form's files, by name.
 
-    Raises StoreError: 516 for who it is, 36 for a value that makes no sense. GET and HEAD only read (readonly=2: settings may change, data may not), as do all requests of read-only users.
+    GET and HEAD only read (readonly=2: settings may change, data may not), as do all requests of read-only users.
+    Raises StoreError: 516 for who it is, 36 for a value that makes no sense.
     """
     name, password = presented(headers, values)
     user = credentials.authenticate(name, password)

@@ -1,4 +1,4 @@
-"""The clients that people use, against the embedded store: clickhouse-connect (sync and async) and ClickHouse's Node client."""
+"""The clients people use, against the embedded store: clickhouse-connect (sync, async), ClickHouse's Node client."""
 
 from __future__ import annotations
 
@@ -173,8 +173,10 @@ async function main() {
     const client = createClient({ url, compression });
     assert.strictEqual((await client.ping()).success, true);
     assert.strictEqual((await client.ping({ select: true })).success, true);
-    await client.command({ query: 'CREATE OR REPLACE TABLE n (id UInt64, name String) ENGINE = MergeTree ORDER BY id' });
-    const inserted = await client.insert({ table: 'n', format: 'JSONEachRow', values: [{ id: 1, name: 'a' }, { id: '2', name: 'ü' }] });
+    const columns = '(id UInt64, name String)';
+    await client.command({ query: `CREATE OR REPLACE TABLE n ${columns} ENGINE = MergeTree ORDER BY id` });
+    const values = [{ id: 1, name: 'a' }, { id: '2', name: 'ü' }];
+    const inserted = await client.insert({ table: 'n', format: 'JSONEachRow', values });
     assert.ok(inserted.executed);
     assert.strictEqual(inserted.summary.written_rows, '2');
     const { Readable } = require('stream');
@@ -182,11 +184,13 @@ async function main() {
       for (let i = 3; i <= 1000; i++) yield { id: i, name: 'row ' + i };
     })(), { objectMode: true }) });
     const rows = await client.query({
-      query: 'SELECT id, name FROM n WHERE id <= {top:UInt64} ORDER BY id', query_params: { top: 2 }, format: 'JSONEachRow' });
+      query: 'SELECT id, name FROM n WHERE id <= {top:UInt64} ORDER BY id',
+      query_params: { top: 2 }, format: 'JSONEachRow' });
     assert.deepStrictEqual(await rows.json(), [{ id: 1, name: 'a' }, { id: 2, name: 'ü' }]);
     const whole = await client.query({ query: 'SELECT count() AS c FROM n', format: 'JSON' });
     assert.deepStrictEqual((await whole.json()).data, [{ c: 1000 }]);
-    const stream = (await client.query({ query: 'SELECT number FROM numbers(200000)', format: 'JSONCompactEachRow' })).stream();
+    const many = await client.query({ query: 'SELECT number FROM numbers(200000)', format: 'JSONCompactEachRow' });
+    const stream = many.stream();
     let seen = 0;
     for await (const block of stream) seen += block.length;
     assert.strictEqual(seen, 200000);
@@ -194,11 +198,14 @@ async function main() {
     let text = '';
     for await (const part of done.stream) text += part;
     assert.strictEqual(text, '42\\n');
-    await assert.rejects(client.query({ query: 'SELECT * FROM nope' }), (error) => error.code === '60' && error.type === 'UNKNOWN_TABLE');
-    const settings = await client.query({ query: "SELECT getSetting('max_block_size') AS s", format: 'JSONEachRow', clickhouse_settings: { max_block_size: '321' } });
+    const unknown = (error) => error.code === '60' && error.type === 'UNKNOWN_TABLE';
+    await assert.rejects(client.query({ query: 'SELECT * FROM nope' }), unknown);
+    const settings = await client.query({ query: "SELECT getSetting('max_block_size') AS s",
+      format: 'JSONEachRow', clickhouse_settings: { max_block_size: '321' } });
     assert.deepStrictEqual(await settings.json(), [{ s: 321 }]);
     await client.close();
-    const session = createClient({ url, session_id: 'node' + JSON.stringify(compression).length, max_open_connections: 1 });
+    const session_id = 'node' + JSON.stringify(compression).length;
+    const session = createClient({ url, session_id, max_open_connections: 1 });
     await session.command({ query: 'CREATE TEMPORARY TABLE tmp (x UInt8)' });
     await session.insert({ table: 'tmp', values: [[1], [2]], format: 'JSONCompactEachRow' });
     const temporary = await session.query({ query: 'SELECT sum(x) AS s FROM tmp', format: 'JSONEachRow' });
