@@ -1,8 +1,8 @@
 """ClickHouse's own compressed blocks, as `compress=1` and `decompress=1` exchange them (JDBC and native tools do).
 
 A block: a 16-byte CityHash128 (version 1.0.2) of what follows, the method (LZ4, ZSTD or none), the compressed size
-with these 9 bytes, the size of the data, the compressed data. The hash comes from the optional package `clickhouse-cityhash`;
-without it blocks are read unchecked (the transport has checksums of its own) and `compress=1` is refused.
+(these 9 bytes included), the size of the data, the compressed data. The hash comes from the optional package
+`clickhouse-cityhash`; without it blocks are read unchecked (TCP has checksums of its own) and `compress=1` is refused.
 """
 
 from __future__ import annotations

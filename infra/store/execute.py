@@ -291,7 +291,7 @@ class Running:
         kind, statements = connection.classify(query) if query else ("MUTATING", 1)
         if statements > 1:
             raise StoreError(SYNTAX_ERROR, "Multi-statements are not allowed")
-        if request.database and request.database != "default":
+        if request.database and (self.session is not None or request.database != "default"):
             connection.use(request.database)
         for table in request.external:
             connection.run(f"CREATE OR REPLACE TEMPORARY TABLE {text.identifier(table.name)} ({table.structure})")

@@ -39,7 +39,7 @@ def test_the_format_clause_is_cut_out(query: bytes, expected: tuple[bytes, str |
     ("text", "statement", "data_format", "data"),
     [
         (b"INSERT INTO t FORMAT Native\n\n\x00", b"INSERT INTO t ", "Native", b"\n\x00"),
-        (b"insert into d.t (`b c`) settings x = 1 format CSV 1,2", b"insert into d.t (`b c`) settings x = 1 ", "CSV", b"1,2"),
+        (b"insert into d.t (`b`) settings x=1 format CSV 1,2", b"insert into d.t (`b`) settings x=1 ", "CSV", b"1,2"),
         (b"INSERT INTO t VALUES (1)", b"INSERT INTO t ", "Values", b" (1)"),
         (b"INSERT INTO t (values, format) FORMAT TSV\n1", b"INSERT INTO t (values, format) ", "TSV", b"1"),
         (b"/* c */ INSERT INTO t FORMAT JSONEachRow;\n{}", b"/* c */ INSERT INTO t ", "JSONEachRow", b"{}"),
