@@ -31,7 +31,9 @@ class TopicSettings(BaseSettings):
 
 def admin(brokers: str) -> KafkaAdminClient:
     """An administration client; raises NoBrokersAvailable when none of `brokers` answers."""
-    return KafkaAdminClient(bootstrap_servers=brokers.split(","), client_id="vocstream-admin")
+    return KafkaAdminClient(
+        bootstrap_servers=brokers.split(","), client_id="vocstream-admin", bootstrap_timeout_ms=5_000
+    )
 
 
 def create_topics(brokers: str, settings: TopicSettings) -> list[str]:

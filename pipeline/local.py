@@ -11,19 +11,19 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
-from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from kafka.errors import KafkaError
 from pydantic import SecretStr
 
 from infra.broker.ready import is_ready
 from infra.clickhouse import migrate
-from infra.clickhouse.client import wait_for_clickhouse
+from infra.clickhouse.client import ClickHouseAway, wait_for_clickhouse
 from infra.clickhouse.settings import ClickHouseSettings
 from infra.store.users import load_or_create_credentials
 from infra.topics import TopicSettings, create_topics
 from pipeline.settings import StreamSettings
-from pipeline.supervisor import Part, Supervisor, answers, write_addresses
+from pipeline.supervisor import Part, PartFailed, Supervisor, answers, write_addresses
 
 LANES = ("scores", "labels")
 
@@ -42,8 +42,7 @@ async def running(data: Path, port_base: int, on_event: OnEvent) -> AsyncIterato
     try:
         addresses = await _start_infrastructure(supervisor, data, port_base)
         settings = ClickHouseSettings(url=SecretStr(addresses["clickhouse"]))
-        client = await asyncio.to_thread(wait_for_clickhouse, settings)
-        await asyncio.to_thread(_prepare, client, settings, addresses["kafka"], on_event)
+        await asyncio.to_thread(_prepare, settings, addresses["kafka"], on_event)
         await supervisor.start(*(_worker(lane, data, port_base + 2 + i, addresses) for i, lane in enumerate(LANES)))
         write_addresses(addresses_file, addresses)
         yield addresses
@@ -99,14 +98,15 @@ def _worker(lane: str, data: Path, health_port: int, addresses: dict[str, str]) 
     return Part("worker", arguments, lambda: answers(health), environment, name=f"worker-{lane}")
 
 
-def _prepare(client: Client, settings: ClickHouseSettings, brokers: str, on_event: OnEvent) -> None:
-    def step(migration: Any) -> None:
-        on_event("migrate", migration.title)
-
-    with contextlib.closing(client):
-        migrate.apply(client, settings, on_step=step)
-    for name in create_topics(brokers, TopicSettings()):
-        on_event("topics", f"{name} created")
+def _prepare(settings: ClickHouseSettings, brokers: str, on_event: OnEvent) -> None:
+    """Tables and topics; raises PartFailed when they cannot be made."""
+    try:
+        with contextlib.closing(wait_for_clickhouse(settings)) as client:
+            migrate.apply(client, settings, on_step=lambda migration: on_event("migrate", migration.title))
+        for name in create_topics(brokers, TopicSettings()):
+            on_event("topics", f"{name} created")
+    except (ClickHouseAway, ClickHouseError, migrate.MigrationError, KafkaError) as error:
+        raise PartFailed(f"tables or topics could not be made: {error}") from error
 
 
 async def _kafka_answers(address: str) -> bool:

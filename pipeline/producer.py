@@ -125,6 +125,7 @@ class Producer:
                 delivery_timeout_ms=20_000,
                 request_timeout_ms=10_000,
                 max_block_ms=10_000,
+                bootstrap_timeout_ms=10_000,
             )
         return self._kafka
 

@@ -43,8 +43,10 @@ def lag(stream: StreamSettings) -> list[dict[str, Any]]:
     brokers = stream.kafka_brokers
     read_by = {consumer_group(stream, lane): names for lane, names in READ_BY_LANE.items()}
     with closing(admin(brokers)) as client:
-        committed = client.list_group_offsets(dict.fromkeys(READ_BY))
-    with closing(KafkaConsumer(bootstrap_servers=brokers.split(","), enable_auto_commit=False)) as consumer:
+        committed = client.list_group_offsets(dict.fromkeys(read_by))
+    with closing(
+        KafkaConsumer(bootstrap_servers=brokers.split(","), enable_auto_commit=False, bootstrap_timeout_ms=5_000)
+    ) as consumer:
         report = []
         for group, names in read_by.items():
             for tp, end in _ends(consumer, names).items():
@@ -78,14 +80,14 @@ def _tables(client: Client) -> list[dict[str, Any]]:
     """Rows at their newest version, and how old the newest are."""
     result = client.query(
         """
+        SELECT * FROM (
         SELECT 'responses' AS table, count() AS rows, countIf(comment != '') AS comments,
                countIf(comment != '' AND sentiment != '') AS labelled,
                dateDiff('second', max(received_at), now64(3)) AS newest_seconds_ago
         FROM feedback.responses FINAL
         UNION ALL
         SELECT 'interactions', count(), 0, 0, dateDiff('second', max(received_at), now64(3))
-        FROM feedback.interactions FINAL
-        ORDER BY table
+        FROM feedback.interactions FINAL) ORDER BY table
         """
     )
     return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]

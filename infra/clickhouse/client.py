@@ -58,7 +58,7 @@ def wait_for_clickhouse(
                 raise
             if clock() + pause > deadline:
                 raise ClickHouseAway(
-                    f"ClickHouse at {settings.address} did not answer within {timeout:g} s: {error}. "
+                    f"ClickHouse at {settings.address} did not answer within {timeout:g} s ({type(error).__name__}). "
                     "Is it running, and is VOC_CLICKHOUSE_URL right?"
                 ) from error
         sleep(pause)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -32,6 +33,9 @@ for module in (run, emit, demo, look, admin, classify, doctor, chaos):
 
 def main() -> None:
     """Run the command line; a fault of the user's is one red sentence and exit code 2, never a traceback."""
+    # What they log on an error is in the error that they raise, which is told once and in our words.
+    for library in ("clickhouse_connect", "kafka"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         refuse_unknown(os.environ, SETTINGS)
         app()
