@@ -15,10 +15,10 @@ _KEY = re.compile(r"(?P<partition>.+/partitions/\d{10})/records/(?P<base>\d{20})
 _WATERMARK = re.compile(r"(?P<partition>.+/partitions/\d{10})/watermark\.json")
 _TOPIC = re.compile(r".*/topics/(?P<topic>[^/]+)/partitions/(?P<number>\d{10})")
 
-# lastOffsetDelta at byte 23; producerId, producerEpoch, baseSequence, recordCount at byte 43.
-_LAST_OFFSET_DELTA = struct.Struct(">i")
+# attributes and lastOffsetDelta at byte 21; producerId, producerEpoch, baseSequence, recordCount at byte 43.
+_ATTRIBUTES = struct.Struct(">hi")
 _PRODUCER = struct.Struct(">qhii")
-_HEADER_SIZE = 61
+HEADER_SIZE = 61
 _SEQUENCES = 2**31  # a sequence number is followed by 0 after 2^31 - 1
 
 RECORDS = "/records/"
@@ -34,8 +34,12 @@ class BatchKey:
 
 @dataclass(frozen=True, slots=True)
 class BatchHeader:
-    """Header fields that the log needs. `producer_id` is -1 for a producer that is not idempotent."""
+    """Header fields that the log needs. `producer_id` is -1 for a producer that is not idempotent.
 
+    `attributes` holds the codec (bits 0-2), the kind of timestamp (3), transactional (4) and control (5).
+    """
+
+    attributes: int
     offsets: int
     producer_id: int
     producer_epoch: int
@@ -46,6 +50,11 @@ def parse_key(key: str) -> BatchKey | None:
     """The place of a batch, or None when `key` is not one of a batch."""
     match = _KEY.fullmatch(key)
     return BatchKey(match["partition"], int(match["base"])) if match else None
+
+
+def batch_key(partition: str, base: int) -> str:
+    """The key of the batch of `partition` that begins at offset `base`."""
+    return f"{partition}{RECORDS}{base:020d}.batch"
 
 
 def partition_of_watermark(key: str) -> str | None:
@@ -64,8 +73,8 @@ def topic_partition(partition: str) -> tuple[str, int]:
 
 def parse_header(body: bytes) -> BatchHeader:
     """Read the header of a v2 record batch. `ValueError` when `body` is too short to be one."""
-    if len(body) < _HEADER_SIZE:
-        raise ValueError(f"{len(body)} bytes are not a record batch: its header alone has {_HEADER_SIZE}")
-    (delta,) = _LAST_OFFSET_DELTA.unpack_from(body, 23)
+    if len(body) < HEADER_SIZE:
+        raise ValueError(f"{len(body)} bytes are not a record batch: its header alone has {HEADER_SIZE}")
+    attributes, delta = _ATTRIBUTES.unpack_from(body, 21)
     producer_id, epoch, sequence, count = _PRODUCER.unpack_from(body, 43)
-    return BatchHeader(delta + 1, producer_id, epoch, (sequence + count) % _SEQUENCES)
+    return BatchHeader(attributes, delta + 1, producer_id, epoch, (sequence + count) % _SEQUENCES)

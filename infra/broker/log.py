@@ -9,7 +9,8 @@ stands still while a laptop sleeps, as do the requests in flight.
 
 Kept in tables beside the objects, written in the same transaction as the batch itself:
 
-* `batches`: per batch its first offset and the offset where the next visible batch begins,
+* `batches`: per batch its first offset, the offset where the next visible batch begins, its attributes (codec and
+  kind), and the age of its oldest and newest record, for `compaction.py`,
 * `partitions`: the first offset that retention has left,
 * `producers`: the next sequence number that each idempotent producer's stored batches prove (see `recovery.py`).
 """
@@ -18,22 +19,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from infra.broker.batches import parse_header, parse_key, partition_of_watermark
+from infra.broker.batches import batch_key, parse_header, parse_key, partition_of_watermark
 from infra.broker.objects import Entry, ObjectStore, PreconditionFailed
 
 logger = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
-    partition TEXT NOT NULL, base INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (partition, base)
+    partition TEXT NOT NULL, base INTEGER NOT NULL, next INTEGER NOT NULL, attributes INTEGER NOT NULL,
+    size INTEGER NOT NULL, oldest REAL NOT NULL, newest REAL NOT NULL, PRIMARY KEY (partition, base)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS small_batches ON batches (partition, base) WHERE size < 524288;
 CREATE TABLE IF NOT EXISTS partitions (partition TEXT PRIMARY KEY, first INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS producers (
     partition TEXT NOT NULL, id INTEGER NOT NULL, epoch INTEGER NOT NULL, next INTEGER NOT NULL, at REAL NOT NULL,
     PRIMARY KEY (partition, id, epoch)
 ) WITHOUT ROWID;
 """
+
+
+@dataclass(frozen=True, slots=True)
+class SmallBatch:
+    """A stored batch that may be merged with its neighbours. Ages in seconds since 1970."""
+
+    base: int
+    next: int
+    attributes: int
+    size: int
+    oldest: float
+    newest: float
 
 
 class RecordLog:
@@ -65,9 +81,11 @@ class RecordLog:
             if place is not None:
                 header = parse_header(body)
                 self._refuse_passed(place.partition, place.base)
+                now = self.store.now()
+                end = place.base + header.offsets
                 self._db.execute(
-                    "INSERT OR REPLACE INTO batches VALUES (?, ?, ?)",
-                    (place.partition, place.base, place.base + header.offsets),
+                    "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (place.partition, place.base, end, header.attributes, len(body), now, now),
                 )
                 if header.producer_id >= 0:
                     self._db.execute(
@@ -77,7 +95,7 @@ class RecordLog:
                             header.producer_id,
                             header.producer_epoch,
                             header.next_sequence,
-                            self.store.now(),
+                            now,
                         ),
                     )
             elif if_absent and (partition := partition_of_watermark(key)) and self.store.head(key) is None:
@@ -166,6 +184,38 @@ class RecordLog:
         """Forget all that is known of a partition: it is gone, or begins anew."""
         for table in ("batches", "partitions", "producers"):
             self._db.execute(f"DELETE FROM {table} WHERE partition = ?", (partition,))
+
+    def small_batches(self, partition: str, before: float) -> list[SmallBatch]:
+        """Batches under half a mebibyte that are not newer than `before` (seconds since 1970), in order.
+
+        Never the last one of the partition: Tansu answers "latest" with its first offset + 1.
+        """
+        rows = self._db.execute(
+            "SELECT base, next, attributes, size, oldest, newest FROM batches WHERE partition = ? AND size < 524288"
+            " AND newest <= ? AND base < (SELECT max(base) FROM batches WHERE partition = ?) ORDER BY base",
+            (partition, before, partition),
+        )
+        return [SmallBatch(*row) for row in rows]
+
+    def replace(self, partition: str, group: Sequence[SmallBatch], etags: Sequence[str], body: bytes) -> bool:
+        """Put one batch `body` in the place of the neighbours in `group`. False, and nothing done, if one has changed.
+
+        A reader that has listed the old batches and asks for one of them gets 404; Tansu then drops the client's
+        connection, and the client asks again.
+        """
+        first, last = group[0], group[-1]
+        with self.store.transaction():
+            keys = [batch_key(partition, batch.base) for batch in group]
+            entries = [self.store.head(key) for key in keys]
+            if [entry and entry.etag for entry in entries] != list(etags):  # retention or a deletion was faster
+                return False
+            self.delete(keys)
+            self.store.put(keys[0], body, modified=last.newest)
+            self._db.execute(
+                "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (partition, first.base, last.next, first.attributes, len(body), first.oldest, last.newest),
+            )
+        return True
 
     def drop_oldest(self, partition: str, keys: Sequence[str]) -> None:
         """Delete the oldest batches of a partition (`keys` in order); readers go on at what follows them."""

@@ -34,7 +34,7 @@ _LAST = "\U0010ffff"
 
 
 # The layout of the file, kept in its header; a change of any table raises it.
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 class ForeignFile(RuntimeError):
@@ -112,8 +112,12 @@ class ObjectStore:
         content_type: str = "",
         if_match: str | None = None,
         if_absent: bool = False,
+        modified: float | None = None,
     ) -> str:
-        """Store `body` and return its etag. `PreconditionFailed` when `if_match` or `if_absent` does not hold."""
+        """Store `body` and return its etag. `PreconditionFailed` when `if_match` or `if_absent` does not hold.
+
+        `modified` is now, when it is not given.
+        """
         with self.transaction():
             row = self.db.execute("SELECT body_id FROM objects WHERE key = ?", (key,)).fetchone()
             if if_absent and row is not None:
@@ -124,7 +128,7 @@ class ObjectStore:
             self.db.execute(
                 "INSERT INTO objects VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET body_id = excluded.body_id,"
                 " size = excluded.size, modified = excluded.modified, content_type = excluded.content_type",
-                (key, body_id, len(body), self._clock(), content_type),
+                (key, body_id, len(body), self._clock() if modified is None else modified, content_type),
             )
             if row is not None:
                 self.db.execute("DELETE FROM bodies WHERE id = ?", row)

@@ -1,4 +1,4 @@
-"""The embedded broker as one supervised process: the S3 endpoint, the retention and the Tansu child.
+"""The embedded broker as one supervised process: the S3 endpoint, retention, merging and the Tansu child.
 
 `run(settings)` returns when it is asked to stop (SIGTERM, SIGINT, or cancelled). The endpoint lives in this process, so
 it cannot be gone while the child is there; the child is tied to this process by the kernel and started again,
@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 
 from infra.broker import tansu
+from infra.broker.compaction import Compactor
 from infra.broker.lock import data_lock, require_free_port
 from infra.broker.log import RecordLog
 from infra.broker.objects import ObjectStore
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds before the child is started again
 _SETTLED_SECONDS = 30.0  # a child that lived this long starts again without a pause
+_COMPACTION_PAUSE = 1.0  # seconds between two looks for batches to merge
 _STOP_SECONDS = 1.5  # what the child gets to end by itself: it holds nothing that is not stored
 
 
@@ -59,6 +61,7 @@ async def run(settings: BrokerSettings) -> None:
                 jobs = [
                     asyncio.create_task(_keep_running(start, settings.port)),
                     asyncio.create_task(_retain(log, settings)),
+                    asyncio.create_task(_compact(log)),
                     asyncio.create_task(stopped.wait()),
                 ]
                 try:
@@ -122,6 +125,13 @@ async def _retain(log: RecordLog, settings: BrokerSettings) -> None:
             await asyncio.sleep(0.01)  # let requests through between two steps
         if total:
             logger.info("retention deleted %d batches", total)
+
+
+async def _compact(log: RecordLog) -> None:
+    compactor = Compactor(log)
+    while True:
+        await asyncio.sleep(_COMPACTION_PAUSE)
+        await compactor.run_once()
 
 
 @contextlib.asynccontextmanager
