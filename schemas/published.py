@@ -215,15 +215,15 @@ def _holds(file: Path, text: str) -> bool:
     return file.exists() and file.read_text("utf-8") == text
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], folder: Path = FOLDER) -> int:
     """The command line; 0 where all is well."""
-    problems = breaking()
+    problems = breaking(folder)
     if "--check" in arguments:
-        problems += [f"{name} is stale: run python -m schemas.published" for name in stale()]
+        problems += [f"{name} is stale: run python -m schemas.published" for name in stale(folder)]
     elif not problems:
-        FOLDER.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         for name, text in documents().items():
-            (FOLDER / name).write_text(text, encoding="utf-8")
+            (folder / name).write_text(text, encoding="utf-8")
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
