@@ -1,6 +1,7 @@
 """The trained part on top of the encoder: sentiment of the comment, its topics, and the sentiment of each topic.
 
-Reads the token vectors of one forward pass (`models.encoder`). Sentiment looks at their mean; each topic has a query
+Reads the token vectors of one forward pass (`models.encoder`). Sentiment looks at their mean and at the
+tokens that tell most; each topic has a query
 that picks the tokens which speak of it (label-wise attention), and both "is it mentioned" and "how do they feel about
 it" are read from those tokens alone, so praise of the product does not colour the delivery.
 
@@ -63,7 +64,8 @@ class Heads(nn.Module):
     def __init__(self, width: int, topics: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.sentiment = nn.Linear(width, len(CLASSES))
+        self.sentiment_query = nn.Parameter(torch.zeros(width))  # begins as a second mean
+        self.sentiment = nn.Linear(2 * width, len(CLASSES))
         self.queries = nn.Parameter(torch.randn(topics, width) * width**-0.5)
         self.presence = nn.Parameter(torch.zeros(topics, width))
         self.presence_bias = nn.Parameter(torch.full((topics,), -3.0))  # a topic is rare: begin near 5 %
@@ -74,11 +76,13 @@ class Heads(nn.Module):
         states = self.norm(hidden)
         weights = mask.unsqueeze(-1).to(states.dtype)
         mean = (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
-        attention = torch.einsum("btw,kw->bkt", states, self.queries)
+        queries = torch.cat([self.queries, self.sentiment_query.unsqueeze(0)])
+        attention = torch.einsum("btw,kw->bkt", states, queries)
         attention = attention.masked_fill(mask.unsqueeze(1) == 0, -torch.inf).softmax(-1)
-        views = attention @ states
+        seen = attention @ states
+        views, telling = seen[:, :-1], seen[:, -1]
         presence = torch.einsum("bkw,kw->bk", views, self.presence) + self.presence_bias
-        return Scores(self.sentiment(mean), presence, self.topic_sentiment(views))
+        return Scores(self.sentiment(torch.cat([mean, telling], -1)), presence, self.topic_sentiment(views))
 
 
 def save(folder: Path, heads: Heads, card: HeadsCard, encoder_state: dict[str, torch.Tensor] | None = None) -> None:

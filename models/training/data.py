@@ -29,6 +29,8 @@ CLASS_SETS = {
 }
 THREE = {"negative": "any_negative", "neutral": "neutral", "positive": "any_positive"}
 
+CONTRAST = {"en": "but", "pt": "mas", "es": "pero"}
+
 # Aspects of MAMS that mean one topic of ours; its `place`, `menu`, `service` and `miscellaneous` mean several.
 MAMS_TOPICS = {
     "food": "food.quality", "staff": "service.attitude", "ambience": "place.comfort", "price": "price.value",
@@ -131,6 +133,37 @@ def taxonomy_phrases(topics: Taxonomy) -> list[Example]:
         for topic in topics.topics
         for phrase in topic.phrases()
     ]
+
+
+def joined(examples: list[Example], count: int, seed: int) -> list[Example]:
+    """`count` pairs of short comments made one: two topics, each with its own feeling, often opposite ones.
+
+    Natural comments seldom set two topics against each other; without such pairs the feeling towards one colours the
+    other. Two thirds of the pairs are of opposite directions and become `mixed`.
+    """
+    generator = random.Random(seed)
+    directions = {frozenset({0}): -1, frozenset({1}): -1, frozenset({3}): 1, frozenset({4}): 1}
+    pools: dict[tuple[str, int], list[Example]] = {}
+    for example in examples:
+        if example.classes in directions and len(example.mentions) == 1 and len(example.text) < 90:
+            pools.setdefault((example.language, directions[example.classes]), []).append(example)
+    languages = sorted({language for language, _ in pools} & set(CONTRAST))
+    made: list[Example] = []
+    while len(made) < count and languages:
+        language, first = generator.choice(languages), generator.choice((-1, 1))
+        second = first if generator.random() < 1 / 3 else -first
+        if not pools.get((language, first)) or not pools.get((language, second)):
+            continue
+        a, b = generator.choice(pools[language, first]), generator.choice(pools[language, second])
+        if a.mentions.keys() & b.mentions.keys():
+            continue
+        contrast = first != second and generator.random() < 0.6
+        link = f", {CONTRAST[language]} " if contrast else generator.choice((". ", ", ", " "))
+        tail = b.text[0].lower() + b.text[1:] if link != ". " else b.text
+        classes = a.classes | b.classes if first == second else CLASS_SETS["mixed"]
+        text = a.text.rstrip(" .!,") + link + tail
+        made.append(Example(text, classes, {**a.mentions, **b.mentions}, exhaustive=True, language=language))
+    return made
 
 
 def balanced(examples: list[Example], count: int, seed: int) -> list[Example]:

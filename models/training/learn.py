@@ -22,7 +22,7 @@ from models.training.data import Example
 from models.training.network import Lower, Network, batches, lower_states
 
 TOPIC_WEIGHT = 8.0  # a mean over thirty topics that are mostly absent is a small number
-FEELING_WEIGHT = 0.7
+FEELING_WEIGHT = 1.5
 PRESENT_WEIGHT = 4.0  # a topic is absent thirty times for each time it is present; the root of that evens it out
 SMOOTHING = 0.05
 WARM_UP = 0.06  # share of the steps in which the learning rate rises

@@ -41,6 +41,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--head-rate", type=float, default=1e-3)
     parser.add_argument("--emotions", type=int, default=9000, help="rows of GoEmotions, a third of each class")
     parser.add_argument("--public-share", type=float, default=0.4, help="share of the public rows an epoch sees")
+    parser.add_argument("--joined", type=int, default=900, help="pairs of own comments made one")
     parser.add_argument("--budget", type=int, default=1024, help="tokens of a batch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=7)
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     corpus = data.own_corpus("train")
     shuffled = data.sample(corpus, len(corpus), options.seed)
     aside, own = shuffled[: len(corpus) // 10], shuffled[len(corpus) // 10 :]
-    own += data.taxonomy_phrases(topics)
+    own += data.taxonomy_phrases(topics) + data.joined(own, chosen.joined, options.seed)
     public = data.public(chosen.data, chosen.emotions, options.seed)
     seconds = learn(network, encoder, own, public, topics.ids, options, chosen.cache)
 
