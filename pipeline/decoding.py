@@ -166,7 +166,7 @@ def _times(attributes: Attributes, data: Any, received: int) -> tuple[int, int, 
 
     Defaults: occurred_at ← the envelope's time ← updated_at ← received; updated_at ← the envelope's time ← occurred_at.
     """
-    updated = getattr(data, "updated_at", None)
+    updated = data.updated_at if isinstance(data, Response) else None  # an interaction may have an unknown field of it
     occurred = data.occurred_at or attributes.time or updated
     updated = updated or attributes.time or occurred
     occurred_ms = to_ms(occurred) if occurred else received

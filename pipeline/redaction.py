@@ -78,9 +78,14 @@ def _dni(text: str) -> bool:
 
 
 def _checked(holds: Callable[[str], bool], word: str) -> Callable[[re.Match[str]], str]:
-    """`word` for what `holds`: the whole match, or the longest part that ends before a space or a hyphen.
+    """`word` for a match that `holds`."""
+    return lambda found: word if holds(found[0]) else found[0]
 
-    Parts, because a form reads on into what follows it: an expiry date behind a card, a word behind an IBAN.
+
+def _checked_in_parts(holds: Callable[[str], bool], word: str) -> Callable[[re.Match[str]], str]:
+    """`word` for what `holds`: the match, or the longest beginning of it that ends before a space or a hyphen.
+
+    For forms without a fixed length, which read on into what follows: an expiry date, a word.
     """
 
     def replace(found: re.Match[str]) -> str:
@@ -113,10 +118,10 @@ _FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         re.compile(
             rf"\b[{_LETTERS}]{{2}}\d{{2}}(?: ?[{_LETTERS}\d]{{4}}){{2,7}}(?: ?[{_LETTERS}\d]{{1,3}})?(?![{_LETTERS}\d])"
         ),
-        _checked(_iban, "[iban]"),
+        _checked_in_parts(_iban, "[iban]"),
     ),
     (re.compile(r"(?<![\w.])\d{2}\.?\d{3}\.?\d{3}/?\d{4}-?\d{2}(?!\w)"), _checked(_cnpj, "[id]")),
-    (re.compile(r"(?<![\w.])[2-6](?:[ -]?\d){12,22}(?!\w)"), _checked(_luhn, "[card]")),
+    (re.compile(r"(?<![\w.])[2-6](?:[ -]?\d){12,22}(?!\w)"), _checked_in_parts(_luhn, "[card]")),
     (re.compile(r"(?<![\w.])\d{3}\.?\d{3}\.?\d{3}-?\d{2}(?!\w)"), _checked(_cpf, "[id]")),
     (
         re.compile(rf"(?<!\w)(?:\d{{2}}\.?\d{{3}}\.?\d{{3}}|[XYZxyz]-?\d{{7}})-?[{_LETTERS}](?!\w)"),

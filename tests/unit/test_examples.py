@@ -158,10 +158,9 @@ def test_an_invalid_example_becomes_a_dead_letter_for_the_reason_in_its_name(fil
 @pytest.mark.parametrize("file", _all("valid", "comments", "enriched", "dead-letters"))
 def test_a_valid_example_of_our_own_topics_is_read_and_written_without_loss(file: Path) -> None:
     event = TOPIC[file.parts[-3]].event.model_validate_json(file.read_bytes())
-    written = json.loads(event.model_dump_json(exclude_none=True))
-    read = json.loads(file.read_bytes())
-    assert read["data"].keys() <= written["data"].keys()
-    assert TOPIC[file.parts[-3]].event.model_validate(written) == event
+    written = event.model_dump_json(exclude_none=True)
+    assert json.loads(file.read_bytes())["data"].keys() <= json.loads(written)["data"].keys()
+    assert TOPIC[file.parts[-3]].event.model_validate_json(written) == event
     data = event.data  # type: ignore[attr-defined]
     if isinstance(data, EnrichedResponse):
         assert EnrichedResponse.of(data.row()) == data
