@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from pathlib import Path
 
@@ -122,6 +124,33 @@ def test_committed_offsets_and_records_survive_a_restart(tmp_path: Path) -> None
         assert consume(4) == [0, 1, 2, 3]
         kafka.restart()
         assert consume(6) == [4, 5, 6, 7, 8, 9]
+
+
+def test_merged_batches_hold_the_same_records(tmp_path: Path) -> None:
+    codecs = [None, "gzip", "lz4", "zstd"]
+    with broker(tmp_path / "broker") as kafka:
+        sent = {}
+        for codec in codecs:
+            create_topic(kafka.address, f"c-{codec}")
+            producer = KafkaProducer(bootstrap_servers=kafka.address, compression_type=codec)
+            sent[codec] = [(n, b"v%d " % n * (n % 30), 1_700_000_000_000 + n * 1000) for n in range(100)]
+            for _, value, timestamp in sent[codec]:
+                producer.send(f"c-{codec}", value, timestamp_ms=timestamp, partition=0)
+                producer.flush()
+            producer.close()
+        with contextlib.closing(sqlite3.connect(kafka.data_dir / "records.sqlite")) as database:
+            deadline = time.monotonic() + 30
+            while database.execute("SELECT count(*) FROM batches").fetchone()[0] > 200:
+                assert time.monotonic() < deadline, "too little was merged"
+                time.sleep(0.2)
+        for codec in codecs:
+            consumer = KafkaConsumer(bootstrap_servers=kafka.address, consumer_timeout_ms=1000)
+            place = TopicPartition(f"c-{codec}", 0)
+            consumer.assign([place])
+            for start in (0, 47):  # also from the middle of a merged batch
+                consumer.seek(place, start)
+                assert [(r.offset, r.value, r.timestamp) for r in consumer] == sent[codec][start:]
+            consumer.close()
 
 
 def settled_beginning(address: str) -> int:
