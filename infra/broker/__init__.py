@@ -18,7 +18,7 @@ It is for one machine: laptops, demos, small installations, tests. What it lacks
 * `ListOffsets` LATEST (and by time) is the first offset of the last batch + 1, so "latest" may repeat the rest of that
   batch, and lag must be computed from the high watermark that Fetch answers;
 * a fetch below the first retained offset goes on with the next record there is, instead of OFFSET_OUT_OF_RANGE;
-* transactions: aborted ones are visible, and `aiokafka`'s idempotent producer fails (kafka-python's and confluent's work);
+* transactions: aborted ones are visible, and `aiokafka`'s idempotent producer fails (others work);
 * no log compaction by key; CreatePartitions and DeleteRecords do not work; `describe_groups` of kafka-python raises;
   topic configurations are accepted and ignored: retention is set for the whole broker (`settings.py`);
 * after a restart a produce request in flight fails or is sent again by its client; a producer without retries must send
