@@ -35,6 +35,7 @@ SCALE = {
     Sentiment.UNKNOWN: 0, Sentiment.POSITIVE: 1, Sentiment.VERY_POSITIVE: 2,
 }  # fmt: skip
 BINS = 10
+WORST = 20  # mistakes that are shown
 
 
 @dataclass
@@ -53,6 +54,8 @@ class Report:
     topics_macro_f1: float | None = None
     topics_micro_f1: float | None = None
     topic_sentiment_accuracy: float | None = None
+    curve: list[tuple[float, float, int]] = field(default_factory=list)
+    mistakes: list[dict[str, Any]] = field(default_factory=list)
 
 
 def macro_f1(truth: Sequence[str], said: Sequence[str], classes: Sequence[str]) -> float:
@@ -66,15 +69,19 @@ def macro_f1(truth: Sequence[str], said: Sequence[str], classes: Sequence[str]) 
     return float(np.mean(scores)) if scores else 0.0
 
 
-def calibration_error(confidence: NDArray[Any], right: NDArray[Any], bins: int = BINS) -> float:
-    """Expected calibration error: |mean confidence - accuracy| over equal-width bins, weighted by their size."""
+def calibration_curve(
+    confidence: NDArray[Any], right: NDArray[Any], bins: int = BINS
+) -> list[tuple[float, float, int]]:
+    """Mean confidence, accuracy and size of each equal-width bin that holds anything."""
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(confidence[place == at].mean() - right[place == at].mean()) * (place == at).mean()
-        for at in range(bins)
-        if (place == at).any()
-    ]
-    return float(sum(gaps))
+    inside = [place == at for at in range(bins) if (place == at).any()]
+    return [(float(confidence[i].mean()), float(right[i].mean()), int(i.sum())) for i in inside]
+
+
+def calibration_error(confidence: NDArray[Any], right: NDArray[Any], bins: int = BINS) -> float:
+    """Expected calibration error: |mean confidence - accuracy| over the bins, weighted by their size."""
+    curve = calibration_curve(confidence, right, bins)
+    return sum(abs(sure - share) * count for sure, share, count in curve) / max(len(confidence), 1)
 
 
 def three_classes(labels: Labels) -> str:
@@ -101,10 +108,34 @@ def measure(name: str, rows: Sequence[dict[str, Any]], answers: Sequence[Labels]
         report.macro_f1 = macro_f1(truth, said, THREE)
         report.confusion = {t: {s: pairs.count((t, s)) for s in THREE} for t in THREE}
         report.calibration_error = calibration_error(np.array(confidence), np.array(right))
+        report.curve = calibration_curve(np.array(confidence), np.array(right))
+        report.mistakes = _mistakes(rows, answers)
         _binary(report, rows, answers)
     if any("sentiment" in row for row in rows):
         _own(report, rows, answers)
     return report
+
+
+def _mistakes(rows: Sequence[dict[str, Any]], answers: Sequence[Labels]) -> list[dict[str, Any]]:
+    """The wrong answers that were given with most confidence."""
+    wrong = [
+        {"text": row["text"], "label": row["label"], "said": answer.sentiment, "confidence": answer.confidence}
+        for row, answer in zip(rows, answers, strict=True)
+        if row.get("label") in THREE and DIRECTION[answer.sentiment] != row["label"]
+    ]
+    return sorted(wrong, key=lambda mistake: -mistake["confidence"])[:WORST]
+
+
+def evaluate(labeler: Labeler, name: str, rows: Sequence[dict[str, Any]]) -> list[Report]:
+    """Figures of all `rows` (`text` and labels, see the module), then of each language where there are several."""
+    answers = labeler.label([row["text"] for row in rows])
+    reports = [measure(name, rows, answers)]
+    languages = sorted({str(row.get("lang") or row.get("language") or "") for row in rows})
+    if len(languages) > 1:
+        for language in languages:
+            part = [at for at, row in enumerate(rows) if (row.get("lang") or row.get("language") or "") == language]
+            reports.append(measure(f"{name} {language}", [rows[at] for at in part], [answers[at] for at in part]))
+    return reports
 
 
 def _binary(report: Report, rows: Sequence[dict[str, Any]], answers: Sequence[Labels]) -> None:
@@ -153,13 +184,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--heads", type=Path, default=None)
     parser.add_argument("--split", default=None, help="only rows of this split (our own corpus)")
+    parser.add_argument("--html", type=Path, default=None, help="write a report with plots here")
     parser.add_argument("--limit", type=int, default=None, help="at most this many rows of a file")
     options = parser.parse_args(arguments)
+    from models.report import render  # it needs the classes of this module
+
     labeler = Labeler.load(ModelSettings(heads=options.heads), progress=True)
+    reports: list[Report] = []
     for path in options.files:
         rows = [row for row in read_lines(path) if options.split in (None, row.get("split"))][: options.limit]
-        report = measure(path.name, rows, labeler.label([row["text"] for row in rows]))
-        print(json.dumps(asdict(report)), flush=True)
+        found = evaluate(labeler, path.name, rows)
+        reports += found
+        for report in found:
+            print(json.dumps({k: v for k, v in asdict(report).items() if k not in ("curve", "mistakes")}), flush=True)
+    if options.html:
+        options.html.write_text(render(reports, labeler.model_version), encoding="utf-8")
 
 
 if __name__ == "__main__":

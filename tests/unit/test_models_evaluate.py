@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.evaluate import calibration_error, macro_f1, measure, three_classes
+from models.report import render
 from schemas.labels import Labels, Sentiment, TopicMention
 
 
@@ -49,3 +50,12 @@ def test_a_report_of_our_own_corpus() -> None:
     assert report.topics_macro_f1 == pytest.approx(2 / 3)
     assert report.topic_sentiment_accuracy == 1.0
     assert report.macro_f1 is None
+
+
+def test_the_report_is_one_page_that_escapes_what_people_wrote() -> None:
+    rows = [{"text": "<script>alert(1)</script>", "label": "positive", "lang": "en"}]
+    page = render([measure("f", rows, [said(Sentiment.NEGATIVE, -0.5)])], "model <1>")
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert page.count("<svg") == 2
+    assert "http" not in page
