@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -30,32 +32,74 @@ LANES = ("scores", "labels")
 OnEvent = Callable[[str, str], None]
 
 
+class DataInUse(RuntimeError):
+    """Another `vocstream up` or `demo` has this folder."""
+
+
 @contextlib.asynccontextmanager
 async def running(data: Path, port_base: int, on_event: OnEvent) -> AsyncIterator[dict[str, str]]:
     """Everything up and ready inside the `with`, its addresses as the value; all stopped after it.
 
     `on_event(part, what)` is told of each part that gets ready, ends or is started again.
     """
-    data = _made(data)
-    supervisor = Supervisor(data / "logs", on_event)
-    addresses_file = data / "addresses.json"
-    try:
-        addresses = await _start_infrastructure(supervisor, data, port_base)
-        settings = ClickHouseSettings(url=SecretStr(addresses["clickhouse"]))
-        await asyncio.to_thread(_prepare, settings, addresses["kafka"], on_event)
-        await supervisor.start(*(_worker(lane, data, port_base + 2 + i, addresses) for i, lane in enumerate(LANES)))
-        write_addresses(addresses_file, addresses)
-        yield addresses
-    finally:
-        addresses_file.unlink(missing_ok=True)
-        await asyncio.shield(supervisor.stop())
+    data = data.absolute()
+    with _owned(data):
+        supervisor = Supervisor(data / "logs", on_event)
+        addresses_file = data / "addresses.json"
+        addresses_file.unlink(missing_ok=True)  # of a run that was killed: it is there while what it names is
+        try:
+            addresses = await _start_infrastructure(supervisor, data, port_base)
+            settings = ClickHouseSettings(url=SecretStr(addresses["clickhouse"]))
+            await _unless_cancelled(lambda: _prepare(settings, addresses["kafka"], on_event))
+            await supervisor.start(*(_worker(lane, data, port_base + 2 + i, addresses) for i, lane in enumerate(LANES)))
+            write_addresses(addresses_file, addresses)
+            yield addresses
+        finally:
+            addresses_file.unlink(missing_ok=True)
+            await asyncio.shield(supervisor.stop())
 
 
-def _made(data: Path) -> Path:
-    """The folder, there, and without the addresses of an earlier run: they are there while what they name is."""
+@contextlib.contextmanager
+def _owned(data: Path) -> Iterator[None]:
+    """The folder, made if absent, for this process alone: the kernel lets go of it however the process ends."""
     data.mkdir(parents=True, exist_ok=True)
-    (data / "addresses.json").unlink(missing_ok=True)
-    return data.absolute()
+    with (data / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataInUse(
+                f"{data} is in use by another vocstream. Stop it, or give this one another --data and --port-base."
+            ) from None
+        yield
+
+
+async def _unless_cancelled(work: Callable[[], None]) -> None:
+    """`work` in a thread that is left alone when we are cancelled; asyncio.to_thread would be waited for at the end.
+
+    What it waits for may never come (we are stopping the parts it speaks to), and it would wait a minute.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: Exception | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        failure: Exception | None = None
+        try:
+            work()
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(finish, failure)
+
+    threading.Thread(target=run, name="prepare", daemon=True).start()
+    await done
 
 
 async def _start_infrastructure(supervisor: Supervisor, data: Path, port_base: int) -> dict[str, str]:

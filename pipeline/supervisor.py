@@ -22,7 +22,7 @@ import aiohttp
 from infra.process import die_with_parent
 
 START_SECONDS = 120.0  # a cold model load on a busy machine
-STOP_SECONDS = 4.0  # for the workers, and again for store and broker; then kill -9: `up` promises 10
+STOP_SECONDS = 3.5  # for the workers, and again for store and broker; then kill -9: `up` promises 10
 _FIRST_PAUSE, _LONGEST_PAUSE, _SETTLED_SECONDS = 0.2, 10.0, 60.0
 _TAIL_LINES = 12
 

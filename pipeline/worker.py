@@ -11,13 +11,14 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import uvloop
 
@@ -40,7 +41,7 @@ from schemas.rows import DeadLetterRow, InteractionRow, ResponseRow
 log = logging.getLogger(__name__)
 
 DATABASE = "feedback"
-_STOP_SECONDS = 3.0
+_STOP_SECONDS = 2.0
 
 Handle = Callable[[Sequence[Record], Work], Awaitable[None]]
 
@@ -53,7 +54,24 @@ def now_ms() -> int:
 def run_worker(lane: str, data: Path, stream: StreamSettings, clickhouse: ClickHouseSettings) -> None:
     """Run a worker of `lane` until SIGTERM or SIGINT; faust keeps its files below `data`."""
     uvloop.install()
-    asyncio.run(Worker(lane, data, stream, clickhouse).run())
+    asyncio.run(_to_the_end(Worker(lane, data, stream, clickhouse)))
+
+
+async def _to_the_end(worker: Worker) -> NoReturn:
+    """Run the worker, then leave at once.
+
+    Nothing is left to save, while ending torch and joining threads that wait for a broker takes seconds, and whoever
+    stops us waits but a few before kill -9.
+    """
+    code = 0
+    try:
+        await worker.run()
+    except SystemExit as fault:
+        print(fault, file=sys.stderr)
+        code = 1
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class Worker:

@@ -82,12 +82,15 @@ def demo(
 
     The data stays in --data. Look again with [bold]vocstream up[/bold] and [bold]vocstream query[/bold].
     """
+    from pipeline.local import DataInUse
     from pipeline.models_at_hand import ensure_models
     from pipeline.supervisor import PartFailed
 
     ensure_models()
     try:
         asyncio.run(_demo(events, seed, data, port_base))
+    except DataInUse as failure:
+        raise Failure(str(failure), code=1) from failure
     except PartFailed as failure:
         raise Failure(f"{failure}\nThe whole log: {data / 'logs'}", code=1) from failure
     except (KeyboardInterrupt, asyncio.CancelledError):

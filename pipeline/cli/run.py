@@ -51,7 +51,7 @@ def up(
 
 
 async def _up(data: Path, port_base: int, json_output: bool) -> None:
-    from pipeline.local import running
+    from pipeline.local import DataInUse, running
     from pipeline.supervisor import PartFailed
 
     stopped, ready = asyncio.Event(), asyncio.Event()
@@ -83,6 +83,8 @@ async def _up(data: Path, port_base: int, json_output: bool) -> None:
         await job
     except asyncio.CancelledError:
         pass
+    except DataInUse as failure:
+        raise Failure(str(failure), code=1) from failure
     except PartFailed as failure:
         raise Failure(f"{failure}\nThe whole log: {data / 'logs'}", code=1) from failure
     finally:
