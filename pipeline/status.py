@@ -39,7 +39,7 @@ def look(stream: StreamSettings, clickhouse: ClickHouseSettings) -> dict[str, An
 
 
 def lag(stream: StreamSettings) -> list[dict[str, Any]]:
-    """One record a partition and group: `committed`, `end` and their difference."""
+    """One record a partition and group: `committed`, `end` (None where the broker did not say) and their difference."""
     brokers = stream.kafka_brokers
     read_by = {consumer_group(stream, lane): names for lane, names in READ_BY_LANE.items()}
     with closing(admin(brokers)) as client:
@@ -58,21 +58,21 @@ def lag(stream: StreamSettings) -> list[dict[str, Any]]:
                         "partition": tp.partition,
                         "committed": at,
                         "end": end,
-                        "lag": max(0, end - at),
+                        "lag": None if end is None else max(0, end - at),
                     }
                 )
     return report
 
 
-def _ends(consumer: KafkaConsumer, names: tuple[str, ...]) -> dict[TopicPartition, int]:
+def _ends(consumer: KafkaConsumer, names: tuple[str, ...]) -> dict[TopicPartition, int | None]:
     tps = [TopicPartition(name, p) for name in names for p in sorted(consumer.partitions_for_topic(name) or ())]
     consumer.assign(tps)
     consumer.seek_to_end(*tps)
     until = time.monotonic() + _PATIENCE
-    ends: dict[TopicPartition, int] = {}
-    while len(ends) < len(tps) and time.monotonic() < until:
+    ends: dict[TopicPartition, int | None] = dict.fromkeys(tps)
+    while None in ends.values() and time.monotonic() < until:
         consumer.poll(timeout_ms=200, max_records=1)
-        ends = {tp: end for tp in tps if (end := consumer.highwater(tp)) is not None}
+        ends = {tp: consumer.highwater(tp) for tp in tps}
     return ends
 
 
