@@ -78,6 +78,8 @@ CREATE OR REPLACE VIEW feedback.scored_responses {{on_cluster}}
     channel String COMMENT 'How the answer came',
     journey_stage String COMMENT 'Stage of the customer''s journey',
     segments String COMMENT 'Segments of the customer as JSON',
+    segment_names Array(String) COMMENT 'Keys of the segments: fast to search, where the JSON is not',
+    segment_values Array(String) COMMENT 'Values of the segments, in the order of segment_names',
     occurred_at DateTime64(3, 'UTC') COMMENT 'When the customer answered',
     occurred_on Date COMMENT 'The same as a day in the tenant''s time zone'
 )
@@ -86,7 +88,8 @@ AS SELECT
     r.scale AS scale, assumeNotNull(r.score) AS score, r.band AS band, r.language AS language, r.sentiment AS sentiment,
     r.topics AS topics, r.topic_sentiments AS topic_sentiments, r.model_version AS model_version,
     r.customer_id AS customer_id, r.survey AS survey, r.touchpoint AS touchpoint, r.channel AS channel,
-    r.journey_stage AS journey_stage, toJSONString(r.segments) AS segments, r.occurred_at AS occurred_at,
+    r.journey_stage AS journey_stage, toJSONString(r.segments) AS segments,
+    mapKeys(r.segments) AS segment_names, mapValues(r.segments) AS segment_values, r.occurred_at AS occurred_at,
     localDay(r.occurred_at, z.timezone) AS occurred_on
 FROM feedback.responses AS r FINAL
 LEFT JOIN feedback.tenant_zones AS z ON z.tenant = r.tenant

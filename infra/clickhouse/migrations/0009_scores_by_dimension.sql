@@ -101,12 +101,16 @@ CREATE OR REPLACE FUNCTION dimensionIsKnown {{on_cluster}} AS (dimension) ->
 
 -- The values of a response in a dimension: one for most, none or many for topics, none where it has no such segment.
 CREATE OR REPLACE FUNCTION dimensionValues {{on_cluster}} AS
-    (dimension, source, question, survey, touchpoint, channel, stage, language, sentiment, topics, segments) ->
+    (dimension, source, question, survey, touchpoint, channel, stage, language, sentiment, topics, names, vals) ->
     multiIf(dimension = 'all', [''], dimension = 'source', [source], dimension = 'question', [question],
         dimension = 'survey', [survey], dimension = 'touchpoint', [touchpoint], dimension = 'channel', [channel],
         dimension = 'journey_stage', [stage], dimension = 'language', [language], dimension = 'sentiment', [sentiment],
         dimension = 'topic', topics,
-        if(JSONHas(segments, substring(dimension, 9)), [JSONExtractString(segments, substring(dimension, 9))], []));
+        arrayFilter((value, name) -> name = substring(dimension, 9), vals, names));
+
+-- A cut by the clock, a day wide on both sides (no zone is further from UTC): rows outside never have their day computed.
+CREATE OR REPLACE FUNCTION aroundDays {{on_cluster}} AS (at, since, until) ->
+    at >= toDateTime64(since, 3, 'UTC') - toIntervalDay(1) AND at < toDateTime64(until, 3, 'UTC') + toIntervalDay(1);
 
 -- Every dimension at once, a row each: for tools that take no parameters. A response is in it several times, so filter
 -- on one dimension; feedback.scores_by does the same for one dimension and is faster.
@@ -152,7 +156,7 @@ FROM
         [('survey', r.survey), ('touchpoint', r.touchpoint), ('channel', r.channel), ('journey_stage', r.journey_stage),
          ('language', r.language), ('sentiment', r.sentiment)],
         arrayMap(topic -> ('topic', topic), r.topics),
-        arrayMap(kv -> (concat('segment.', kv.1), kv.2), JSONExtractKeysAndValues(r.segments, 'String'))) AS pair
+        arrayMap((name, value) -> (concat('segment.', name), value), r.segment_names, r.segment_values)) AS pair
     GROUP BY tenant, metric, dimension, value, bucket, scale
 );
 
@@ -177,9 +181,10 @@ FROM
         sum(r.score) AS sum_score, sum(r.score * r.score) AS sum_squares
     FROM feedback.scored_responses AS r
     ARRAY JOIN dimensionValues({dimension:String}, r.source, r.question, r.survey, r.touchpoint, r.channel,
-        r.journey_stage, r.language, r.sentiment, r.topics, r.segments) AS value
+        r.journey_stage, r.language, r.sentiment, r.topics, r.segment_names, r.segment_values) AS value
     WHERE r.tenant = {tenant:String} AND r.metric = {metric:String} AND dimensionIsKnown({dimension:String})
         AND r.occurred_on >= {since:Date} AND r.occurred_on < {until:Date}
+        AND aroundDays(r.occurred_at, {since:Date}, {until:Date})
     GROUP BY tenant, metric, value, scale
 )
 COMMENT 'Scores by one dimension between two days; parameters: tenant, metric, dimension, since, until (left out)';
@@ -206,12 +211,13 @@ FROM
     FROM feedback.scored_responses AS r
     ARRAY JOIN arrayFlatten(arrayMap(a -> arrayMap(b -> (a, b),
         dimensionValues({dimension_2:String}, r.source, r.question, r.survey, r.touchpoint, r.channel,
-        r.journey_stage, r.language, r.sentiment, r.topics, r.segments)),
+        r.journey_stage, r.language, r.sentiment, r.topics, r.segment_names, r.segment_values)),
         dimensionValues({dimension_1:String}, r.source, r.question, r.survey, r.touchpoint, r.channel,
-        r.journey_stage, r.language, r.sentiment, r.topics, r.segments))) AS cell
+        r.journey_stage, r.language, r.sentiment, r.topics, r.segment_names, r.segment_values))) AS cell
     WHERE r.tenant = {tenant:String} AND r.metric = {metric:String}
         AND dimensionIsKnown({dimension_1:String}) AND dimensionIsKnown({dimension_2:String})
         AND r.occurred_on >= {since:Date} AND r.occurred_on < {until:Date}
+        AND aroundDays(r.occurred_at, {since:Date}, {until:Date})
     GROUP BY tenant, metric, value_1, value_2, scale
 )
 COMMENT 'Scores by two dimensions; parameters: tenant, metric, dimension_1, dimension_2, since, until (left out)';
@@ -220,6 +226,7 @@ COMMENT 'Scores by two dimensions; parameters: tenant, metric, dimension_1, dime
 DROP VIEW IF EXISTS feedback.cross_tab {{on_cluster}};
 DROP VIEW IF EXISTS feedback.scores_by {{on_cluster}};
 DROP VIEW IF EXISTS feedback.scores_by_dimension {{on_cluster}};
+DROP FUNCTION IF EXISTS aroundDays {{on_cluster}};
 DROP FUNCTION IF EXISTS dimensionValues {{on_cluster}};
 DROP FUNCTION IF EXISTS dimensionIsKnown {{on_cluster}};
 DROP VIEW IF EXISTS feedback.scores_rolling {{on_cluster}};

@@ -74,9 +74,10 @@ FROM
                         (r.occurred_on >= {since_2:Date} AND r.occurred_on < {until_2:Date}) AS in_2
                     FROM feedback.scored_responses AS r
                     WHERE r.tenant = {tenant:String} AND r.metric = {metric:String} AND dimensionIsKnown({dimension:String})
+                        AND aroundDays(r.occurred_at, least({since_1:Date}, {since_2:Date}), greatest({until_1:Date}, {until_2:Date}))
                 ) AS r
                 ARRAY JOIN dimensionValues({dimension:String}, r.source, r.question, r.survey, r.touchpoint, r.channel,
-                    r.journey_stage, r.language, r.sentiment, r.topics, r.segments) AS value
+                    r.journey_stage, r.language, r.sentiment, r.topics, r.segment_names, r.segment_values) AS value
                 WHERE in_1 OR in_2
                 GROUP BY tenant, metric, value, scale
             )
@@ -134,12 +135,13 @@ FROM
                 (
                     SELECT r.*,
                         has(dimensionValues({dimension:String}, r.source, r.question, r.survey, r.touchpoint, r.channel,
-                            r.journey_stage, r.language, r.sentiment, r.topics, r.segments), {value_1:String}) AS in_1,
+                            r.journey_stage, r.language, r.sentiment, r.topics, r.segment_names, r.segment_values), {value_1:String}) AS in_1,
                         has(dimensionValues({dimension:String}, r.source, r.question, r.survey, r.touchpoint, r.channel,
-                            r.journey_stage, r.language, r.sentiment, r.topics, r.segments), {value_2:String}) AS in_2
+                            r.journey_stage, r.language, r.sentiment, r.topics, r.segment_names, r.segment_values), {value_2:String}) AS in_2
                     FROM feedback.scored_responses AS r
                     WHERE r.tenant = {tenant:String} AND r.metric = {metric:String} AND dimensionIsKnown({dimension:String})
                         AND r.occurred_on >= {since:Date} AND r.occurred_on < {until:Date}
+                        AND aroundDays(r.occurred_at, {since:Date}, {until:Date})
                 ) AS r
                 WHERE in_1 OR in_2
                 GROUP BY tenant, metric, value, scale
@@ -178,18 +180,35 @@ FROM
         FROM
         (
             SELECT
-                v.tenant AS tenant, v.metric AS metric, v.value AS value, v.scale AS scale, a.n AS n_all,
-                scoreOf(v.metric, a.promoters, a.detractors, a.satisfied, a.sum_score, a.n) AS score_all,
-                v.n AS n_2, v.promoters AS promoters_2, v.detractors AS detractors_2, v.satisfied AS satisfied_2,
-                v.sum_score AS sum_2, v.sum_squares AS squares_2,
-                a.n - v.n AS n_1, a.promoters - v.promoters AS promoters_1, a.detractors - v.detractors AS detractors_1,
-                a.satisfied - v.satisfied AS satisfied_1, a.sum_score - v.sum_score AS sum_1,
-                a.sum_squares - v.sum_squares AS squares_1
-            FROM feedback.scores_by(tenant = {tenant:String}, metric = {metric:String}, dimension = {dimension:String},
-                since = {since:Date}, until = {until:Date}) AS v
-            JOIN feedback.scores_by(tenant = {tenant:String}, metric = {metric:String}, dimension = 'all',
-                since = {since:Date}, until = {until:Date}) AS a ON a.scale = v.scale
+                tenant, metric, value, scale, everyone,
+                n AS n_2, promoters AS promoters_2, detractors AS detractors_2, satisfied AS satisfied_2, total AS sum_2,
+                squares AS squares_2,
+                sumIf(n, everyone) OVER s AS n_all, n_all - n AS n_1,
+                sumIf(promoters, everyone) OVER s AS promoters_all, promoters_all - promoters AS promoters_1,
+                sumIf(detractors, everyone) OVER s AS detractors_all, detractors_all - detractors AS detractors_1,
+                sumIf(satisfied, everyone) OVER s AS satisfied_all, satisfied_all - satisfied AS satisfied_1,
+                sumIf(total, everyone) OVER s AS sum_all, sum_all - total AS sum_1,
+                sumIf(squares, everyone) OVER s AS squares_all, squares_all - squares AS squares_1,
+                scoreOf(metric, promoters_all, detractors_all, satisfied_all, sum_all, n_all) AS score_all
+            FROM
+            (
+                -- One reading of the responses: each is there once for everyone and once for each of its values.
+                SELECT
+                    r.tenant AS tenant, r.metric AS metric, part.1 AS value, part.2 AS everyone, r.scale AS scale,
+                    count() AS n, countIf(r.band = 'promoter') AS promoters, countIf(r.band = 'detractor') AS detractors,
+                    countIf(r.band = 'satisfied') AS satisfied, sum(r.score) AS total, sum(r.score * r.score) AS squares
+                FROM feedback.scored_responses AS r
+                ARRAY JOIN arrayConcat([('', true)], arrayMap(v -> (v, false),
+                    dimensionValues({dimension:String}, r.source, r.question, r.survey, r.touchpoint, r.channel,
+                        r.journey_stage, r.language, r.sentiment, r.topics, r.segment_names, r.segment_values))) AS part
+                WHERE r.tenant = {tenant:String} AND r.metric = {metric:String} AND dimensionIsKnown({dimension:String})
+                    AND r.occurred_on >= {since:Date} AND r.occurred_on < {until:Date}
+                    AND aroundDays(r.occurred_at, {since:Date}, {until:Date})
+                GROUP BY tenant, metric, value, everyone, scale
+            )
+            WINDOW s AS (PARTITION BY scale)
         )
+        WHERE NOT everyone
     )
 )
 COMMENT 'Impact of each value of a dimension on a score; parameters: tenant, metric, dimension, since, until (left out)';
@@ -226,10 +245,11 @@ FROM
                 (r.occurred_on >= {since_1:Date} AND r.occurred_on < {until_1:Date}) AS in_1,
                 (r.occurred_on >= {since_2:Date} AND r.occurred_on < {until_2:Date}) AS in_2,
                 dimensionValues({dimension:String}, r.source, r.question, r.survey, r.touchpoint, r.channel,
-                r.journey_stage, r.language, r.sentiment, r.topics, r.segments) AS found,
+                r.journey_stage, r.language, r.sentiment, r.topics, r.segment_names, r.segment_values) AS found,
                 if(empty(found), [''], found) AS parts
             FROM feedback.scored_responses AS r
             WHERE r.tenant = {tenant:String} AND r.metric = {metric:String} AND dimensionIsKnown({dimension:String})
+                AND aroundDays(r.occurred_at, least({since_1:Date}, {since_2:Date}), greatest({until_1:Date}, {until_2:Date}))
         ) AS r
         ARRAY JOIN r.parts AS value
         WHERE in_1 OR in_2

@@ -233,7 +233,7 @@ CREATE OR REPLACE VIEW feedback.customer_360 {{on_cluster}}
 AS SELECT
     c.tenant AS tenant, c.customer_id AS customer_id, first_seen, last_seen, interactions, orders, currency, order_value,
     last_order_at, responses, last_nps, last_csat, last_ces, last_stars, last_sentiment, sentiment_trend, open_cases,
-    s.lost_on IS NOT NULL AS lost,
+    lost,
     arrayFilter(reason -> reason != '', [
         if(last_nps_band = 'detractor', 'detractor', ''),
         if(last_sentiment IN ('negative', 'very_negative'), 'negative', ''),
@@ -244,7 +244,6 @@ FROM
 (
     SELECT
         tenant, customer_id, min(at) AS first_seen, max(at) AS last_seen,
-        max(max(at)) OVER (PARTITION BY tenant) AS newest,
         countIf(kind = 'act') AS interactions, countIf(role = 'order') AS orders,
         arraySort(x -> (-x.1, x.2), arrayMap(
             c -> (arrayCount(x -> x.1 = c, worths), c, arraySum(arrayMap(x -> if(x.1 = c, x.2, 0), worths))),
@@ -252,6 +251,8 @@ FROM
         groupArrayIf((currency_of, ifNull(value, 0)), role = 'order') AS worths,
         main.2 AS currency, main.3 AS order_value,
         if(orders = 0, NULL, maxIf(at, role = 'order')) AS last_order_at,
+        countIf(role = 'lost') > 0
+            AND maxIf(at, role = 'lost') >= maxIf(at, kind = 'act' AND role != 'lost') AS lost,
         countIf(kind = 'response') AS responses,
         argMaxIf(score, place, metric = 'nps') AS last_nps, argMaxIf(band, place, metric = 'nps') AS last_nps_band,
         argMaxIf(score, place, metric = 'csat') AS last_csat, argMaxIf(score, place, metric = 'ces') AS last_ces,
@@ -276,7 +277,18 @@ FROM
     )
     GROUP BY tenant, customer_id
 ) AS c
-LEFT JOIN feedback.customer_spans AS s ON s.tenant = c.tenant AND s.customer_id = c.customer_id;
+LEFT JOIN
+(
+    -- A join and not a window over the tenant: so a question for one customer reads only that customer.
+    SELECT tenant, max(at) AS newest
+    FROM
+    (
+        SELECT tenant, occurred_at AS at FROM feedback.enriched_interactions WHERE role != 'survey' AND customer_id != ''
+        UNION ALL
+        SELECT tenant, occurred_at FROM feedback.enriched_responses WHERE customer_id != ''
+    )
+    GROUP BY tenant
+) AS latest ON latest.tenant = c.tenant;
 
 -- down
 DROP VIEW IF EXISTS feedback.customer_360 {{on_cluster}};
