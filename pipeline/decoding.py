@@ -102,7 +102,7 @@ class _Codec:
         attributes = binary_attributes(record.headers) if record.headers else None
         if attributes is None:
             event = self.structured(value)
-            return event, event.data  # type: ignore[attr-defined]  # both events have data; their base has not
+            return event, event.data
         return self.attributes(attributes), self.data(value)
 
 
