@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -68,14 +69,16 @@ class Mapping:
             else:
                 data[field] = _typed(field, value)
         source = data.pop("source", f"file/{name}")
-        identity = hashlib.sha256(f"{source}\0{data['response_id']}\0{data.get('question', '')}".encode()).hexdigest()
-        return {"specversion": "1.0", "id": identity[:32], "source": source, "type": RESPONSE_TYPE, "data": data}
+        identity = "\0".join(str(part) for part in (source, data["response_id"], data.get("question", "")))
+        digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
+        return {"specversion": "1.0", "id": digest[:32], "source": source, "type": RESPONSE_TYPE, "data": data}
 
 
 def read_messages(file: Path, mapping: Mapping | None) -> Iterator[Message | BadLine]:
     """The messages of a file, in order; a BadLine stands where a line is not one. `-` is standard input."""
     if str(file) == "-":
-        yield from _read(sys.stdin, "stdin", mapping, is_csv=False)
+        lines = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        yield from _read(lines, "stdin", mapping, is_csv=False)
         return
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         yield from _read(lines, file.stem, mapping, is_csv=file.suffix.lower() == ".csv")
@@ -98,6 +101,7 @@ def _read(lines: TextIO, name: str, mapping: Mapping | None, *, is_csv: bool) ->
 
 def _rows(lines: TextIO, is_csv: bool) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
     if is_csv:
+        csv.field_size_limit(MAX_REQUEST)  # a comment may be longer than csv's own 128 KiB; the decoder cuts it
         reader = csv.DictReader(lines)
         for row in reader:
             yield reader.line_num, row

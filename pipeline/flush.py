@@ -44,7 +44,7 @@ class Flusher:
     """Gathers the work of one lane and flushes it, one flush at a time.
 
     `bury` makes dead letters durable; `publish` sends messages; both return when that is done.
-    `max_rows` and `max_age` (seconds) bound a flush; `clock` gives milliseconds since 1970.
+    `max_rows` (dead letters count too) and `max_age` (seconds) bound a flush; `clock` gives milliseconds since 1970.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Flusher:
         """Hand over work; waits while the next flush is already full."""
         await self._room.wait()
         self._gathered.append(work)
-        self._rows += len(work.rows)
+        self._rows += len(work.rows) + len(work.letters)  # junk takes memory too
         self._arrived.set()
         if self._rows >= self._max_rows:
             self._full.set()

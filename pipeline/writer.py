@@ -56,6 +56,7 @@ class Writer:
                 await loop.run_in_executor(self._thread, self._insert, rows)
             except Exception as error:
                 if _speaks_of_data(error):
+                    self.waiting = False  # it answers
                     return await self._without_the_bad(rows, error)
                 if not isinstance(error, (ClickHouseError, OSError)):
                     raise
@@ -76,14 +77,18 @@ class Writer:
             self._client.close()
 
     def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        if self._client is None or self._context is None:
+        if self._client is None:
             self._client = self._connect()
+        if self._context is None:
             self._context = self._client.create_insert_context(self.table, self._columns, column_oriented=True)
         try:
             self._context.data = list(zip(*rows, strict=True))
             self._client.insert(context=self._context)
-        except BaseException:
+        except BaseException as error:
             self._context = None  # its table may have changed, and a half-sent context must not be used again
+            if not _speaks_of_data(error):
+                failed, self._client = self._client, None
+                failed.close()
             raise
         finally:
             if self._context is not None:
@@ -98,10 +103,10 @@ class Writer:
         return first + [Refused(half + r.row, r.error) for r in second]
 
 
-def _speaks_of_data(error: Exception) -> bool:
-    if isinstance(error, DatabaseError):
-        return getattr(error, "code", None) in _DATA_CODES
-    return isinstance(error, _DATA_ERRORS)
+def _speaks_of_data(error: BaseException) -> bool:
+    if isinstance(error, _DATA_ERRORS):  # DataError first: the client's own is a DatabaseError without a code
+        return True
+    return isinstance(error, DatabaseError) and error.code in _DATA_CODES
 
 
 def _line(error: Exception) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,3 +52,9 @@ def example_record(file: Path) -> FakeRecord:
         headers=tuple((name, value.encode()) for name, value in found.items()),
         topic=f"feedback.{file.parts[-3]}",
     )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something that tells nobody is so; the test's own timeout bounds it."""
+    while not condition():  # noqa: ASYNC110 - what is watched has no event
+        await asyncio.sleep(0.001)
