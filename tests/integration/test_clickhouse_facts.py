@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from schemas.rows import DeadLetterRow, InteractionRow, ResponseRow
 from tests.integration.clickhouse_rig import (
@@ -150,3 +152,50 @@ def test_sources_and_questions_are_part_of_the_identity(client: Client) -> None:
     row = random_response(random.Random(6), 1)
     insert_responses(client, [row._replace(question=q, source=s, tenant=t) for q in "ab" for s in "cd" for t in "ef"])
     assert client.query("SELECT count() FROM feedback.enriched_responses").result_rows == [(8,)]
+
+
+@st.composite
+def _histories(draw: st.DrawFn) -> list[ResponseRow]:
+    """Versions of three responses out of few times and digests, so that there are ties in every word."""
+    rng = random.Random(9)
+    base = [random_response(rng, i)._replace(excluded=0) for i in range(3)]
+    # Of one content (time and digest) there is one score, as in life: the digest is of the content.
+    words = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2), st.integers(0, 2), st.integers(0, 1))
+    return [
+        base[i]._replace(
+            updated_at=base[i].updated_at + time,
+            digest=[0, 2**63, 2**64 - 1][digest],
+            received_at=base[i].received_at + seen,
+            label_rank=rank,
+            score=float(3 * time + digest),
+            sentiment="positive" if rank else "",
+        )
+        for i, time, digest, seen, rank in draw(st.lists(words, min_size=1, max_size=30))
+    ]
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(rows=_histories(), cuts=st.lists(st.integers(1, 29), max_size=4), seed=st.integers(0, 99))
+def test_any_order_and_any_cut_end_in_the_same_state(
+    client: Client, rows: list[ResponseRow], cuts: list[int], seed: int
+) -> None:
+    expected: dict[str, ResponseRow] = {}
+    for row in rows:
+        known = expected.get(row.response_id, row)
+        expected[row.response_id] = max(known, row, key=_version)
+    shuffled = random.Random(seed).sample(rows, len(rows))
+    client.command("TRUNCATE TABLE feedback.responses")
+    edges = [0, *sorted({c for c in cuts if c < len(rows)}), len(rows)]
+    for start, end in itertools.pairwise(edges):
+        insert_responses(client, shuffled[start:end])
+    insert_responses(client, shuffled[: len(shuffled) // 2])  # a batch sent again
+    found = rows_of(client, "SELECT response_id, digest, score, label_rank, sentiment FROM feedback.responses FINAL")
+    assert {row.pop("response_id"): row for row in found} == {
+        key: {name: getattr(row, name) for name in ("digest", "score", "label_rank", "sentiment")}
+        for key, row in expected.items()
+    }
