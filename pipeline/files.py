@@ -87,7 +87,7 @@ def read_messages(file: Path, mapping: Mapping | None) -> Iterator[Message | Bad
 def _read(lines: TextIO, name: str, mapping: Mapping | None, *, is_csv: bool) -> Iterator[Message | BadLine]:
     if is_csv and mapping is None:
         raise BadMapping("a CSV file needs --map COLUMN=FIELD to say which column is the comment or the score")
-    for number, row in _rows(lines, is_csv):
+    for number, row, line in _rows(lines, is_csv):
         if isinstance(row, BadLine):
             yield row
             continue
@@ -95,37 +95,43 @@ def _read(lines: TextIO, name: str, mapping: Mapping | None, *, is_csv: bool) ->
             missing = [] if number > 2 else [column for column in mapping.columns if is_csv and column not in row]
             if missing:
                 raise BadMapping(f"{name} has no column {', '.join(missing)}; it has {', '.join(map(str, row))}")
-            row = mapping.envelope(row, name, number)
-        yield to_message(row, number)
+            row, line = mapping.envelope(row, name, number), None
+        yield to_message(row, number, line)
 
 
-def _rows(lines: TextIO, is_csv: bool) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
+def _rows(lines: TextIO, is_csv: bool) -> Iterator[tuple[int, dict[str, Any] | BadLine, bytes | None]]:
+    """Number, content and (of JSON Lines) the bytes of each row."""
     if is_csv:
         csv.field_size_limit(MAX_REQUEST)  # a comment may be longer than csv's own 128 KiB; the decoder cuts it
         reader = csv.DictReader(lines)
         for row in reader:
-            yield reader.line_num, row
+            yield reader.line_num, row, None
         return
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
+        content = line.strip().encode("utf-8", "surrogateescape")
         try:
-            row = orjson.loads(line.encode("utf-8", "surrogateescape"))
+            row = orjson.loads(content)
         except orjson.JSONDecodeError as error:
-            yield number, BadLine(number, f"not JSON: {error}")
+            yield number, BadLine(number, f"not JSON: {error}"), None
             continue
-        yield number, row if isinstance(row, dict) else BadLine(number, "not a JSON object")
+        yield number, row if isinstance(row, dict) else BadLine(number, "not a JSON object"), content
 
 
-def to_message(envelope: dict[str, Any], number: int) -> Message | BadLine:
-    """The message of an envelope, decoded once as the worker will."""
+def to_message(envelope: dict[str, Any], number: int, written: bytes | None = None) -> Message | BadLine:
+    """The message of an envelope, decoded once as the worker will.
+
+    `written` is the envelope as its sender wrote it, which is then sent unchanged: reading and writing JSON again
+    would round numbers of more than 64 bits.
+    """
     topic = _topic(envelope)
     if topic is None:
         return BadLine(
             number, "neither a response nor an interaction: `type` should be vocstream.response.v1 or .interaction.v1"
         )
     try:
-        value = orjson.dumps(envelope)
+        value = written or orjson.dumps(envelope)
     except TypeError as error:
         return BadLine(number, str(error))
     if len(value) > MAX_REQUEST - 10_000:

@@ -41,6 +41,14 @@ def test_envelopes_go_to_the_topic_of_their_type_with_the_customer_as_key(tmp_pa
     assert [json.loads(m.value) for m in messages if isinstance(m, Message)] == made
 
 
+def test_an_envelope_is_sent_as_it_was_written(tmp_path: Path) -> None:
+    data = b'{"response_id":1,"score":1.0,"ledger":1208925819614629174706176}'
+    line = b'{"id":"1", "source":"s","type":"x.response.v1","data":' + data + b"}"
+    (message,) = read_messages(_file(tmp_path, "e.jsonl", b"  " + line + b" \r\n"), None)
+    assert isinstance(message, Message)
+    assert message.value == line
+
+
 def test_what_its_type_does_not_say_its_fields_do() -> None:
     event = {"id": "1", "source": "s", "type": "com.shop.event"}
     response = to_message(event | {"data": {"response_id": "r", "score": 1}}, 1)
@@ -70,14 +78,14 @@ def test_bad_lines_stand_in_their_place_with_number_and_reason(tmp_path: Path) -
 def test_every_valid_example_can_be_emitted_and_no_invalid_one() -> None:
     for sort, kind in (("valid", Message), ("invalid", BadLine)):
         for file in examples("responses", sort):
-            if file.name.startswith(("binary-mode", "huge-number")) or ".binary-mode" in file.name:
+            if file.name.startswith("binary-mode") or ".binary-mode" in file.name:
                 continue
             try:
                 event = json.loads(file.read_bytes())
             except ValueError:
                 continue
             if isinstance(event, dict):
-                assert isinstance(to_message(event, 1), kind), file.name
+                assert isinstance(to_message(event, 1, file.read_bytes()), kind), file.name
 
 
 def test_a_mapped_csv_becomes_responses(tmp_path: Path) -> None:
