@@ -129,13 +129,16 @@ def _channel(topic: Topic[BaseModel]) -> Document:
     }
 
 
+_PROCESSES = ("lane", "sentinel")  # ours, by a word of `written_by` and `read_by`
+
+
 def _operations(topic: Topic[BaseModel]) -> Iterator[tuple[str, Document]]:
     """What vocstream does with the topic: it receives what others send, and what one lane hands to the next."""
     short = topic.name.removeprefix("feedback.")
     channel = {"$ref": f"#/channels/{topic.name}"}
-    if "lane" in topic.read_by:
+    if any(process in topic.read_by for process in _PROCESSES):
         yield f"read-{short}", {"action": "receive", "channel": channel, "summary": f"Read by: {topic.read_by}."}
-    if "lane" in topic.written_by:
+    if any(process in topic.written_by for process in _PROCESSES):
         yield f"write-{short}", {"action": "send", "channel": channel, "summary": f"Written by: {topic.written_by}."}
 
 
