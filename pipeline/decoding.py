@@ -93,9 +93,8 @@ class _Codec:
     def __init__(self, event: type[Attributes], data: type[Response] | type[Interaction]) -> None:
         # The validators themselves: a TypeAdapter adds a microsecond of Python to each call.
         self.structured = event.__pydantic_validator__.validate_json
-        self.attributes = (
-            Attributes.__pydantic_validator__.validate_strings
-        )  # headers are text: a strict time is one too
+        # Headers are text, and a strict time is one too.
+        self.attributes: Callable[[Any], Attributes] = Attributes.__pydantic_validator__.validate_strings
         self.data = data.__pydantic_validator__.validate_json
 
     def read(self, record: Record, value: bytes) -> tuple[Attributes, Any]:
