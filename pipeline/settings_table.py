@@ -19,8 +19,8 @@ FILE = Path(__file__).parent.parent / "docs" / "settings.md"
 def settings_table() -> str:
     """The whole page: a section a class, a row a setting."""
     sections = [
-        "# Settings\n\nFrom the environment. A name that begins with `VOC_` and is not here stops the start. This page is made "
-        "from the settings classes: `python -m pipeline.settings_table`."
+        "# Settings\n\nFrom the environment. A name that begins with `VOC_` and is not here stops the start. "
+        "This page is made from the settings classes: `python -m pipeline.settings_table`."
     ]
     for room in SETTINGS:
         prefix = str(room.model_config.get("env_prefix", ""))
