@@ -6,7 +6,6 @@ Shares nothing with the pipeline or the SQL but the definitions: formulas of `sc
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import defaultdict
@@ -17,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipeline.chaos.stream import Sent
+from pipeline.decoding import _digest as digest  # which hash breaks ties is no part of the rule
 from schemas import scores, topics
 from schemas.rows import from_ms, to_ms
 from schemas.scales import Band, scale
@@ -102,7 +102,7 @@ def _response(record: Sent, attributes: dict[str, Any], data: dict[str, Any]) ->
         "occurred": _clamped(data["occurred_at"], record.timestamp),
         "updated": updated,
         "received": record.timestamp,
-        "version": (updated, _digest(record.value), -record.timestamp),
+        "version": (updated, digest(record.value), -record.timestamp),
     }
 
 
@@ -111,17 +111,13 @@ def _interaction(record: Sent, attributes: dict[str, Any]) -> dict[str, Any]:
     return {
         "event_id": attributes["id"],
         "occurred": occurred,
-        "version": (occurred, _digest(record.value), -record.timestamp),
+        "version": (occurred, digest(record.value), -record.timestamp),
     }
 
 
 def _clamped(moment: str, received: int) -> int:
     ms = to_ms(datetime.fromisoformat(moment))
     return received if ms > received + _AHEAD_MS else ms
-
-
-def _digest(value: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "big")
 
 
 def _bucket(grain: str, ms: int, zone: str) -> Any:

@@ -36,9 +36,14 @@ class NotDrained(RuntimeError):
 
 @dataclass
 class Outcome:
-    """What one seed came to. `lost` and `twice` count events; `differences` are the figures that are wrong."""
+    """What one seed came to: `lost` and `twice` count events, `differences` are the figures that are wrong.
+
+    `run` and `start_ms` are what its records were made with, beside the seed.
+    """
 
     seed: int
+    run: str
+    start_ms: int
     sent: int = 0
     resent: int = 0
     faults: int = 0
@@ -69,7 +74,7 @@ def play(
     start_ms = time.time_ns() // 1_000_000
     # In letters: digits could look like a telephone number, and be redacted.
     run = f"s{seed}-{str(start_ms).translate(_LETTERS)}"
-    outcome = Outcome(seed, faults=len(faults))
+    outcome = Outcome(seed, run, start_ms, faults=len(faults))
     zones = dict(zip(tenants(run), ZONES, strict=True))
     with closing(parts.client()) as client:
         client.insert("feedback.tenants", list(map(list, zones.items())), column_names=["tenant", "timezone"])

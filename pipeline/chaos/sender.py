@@ -18,7 +18,10 @@ from pipeline.chaos.stream import Sent
 
 
 class Sender(threading.Thread):
-    """Sends `records` over `seconds`; `join` it. `failure` is what made it give up, if anything did."""
+    """Sends `records` over `seconds`; `join` it. `failure` is what made it give up, if anything did.
+
+    `enough` ends it early: `taken` records were then sent, and are acknowledged when it has ended.
+    """
 
     def __init__(self, brokers: str, records: Sequence[Sent], seconds: float) -> None:
         super().__init__(name="sender", daemon=True)
@@ -26,7 +29,9 @@ class Sender(threading.Thread):
         self._records = records
         self._pace = seconds / max(1, len(records))
         self._producer: KafkaProducer | None = None
+        self.enough = threading.Event()
         self.give_up = threading.Event()
+        self.taken = 0
         self.acknowledged = 0
         self.resent = 0
         self.failure: Exception | None = None
@@ -45,11 +50,14 @@ class Sender(threading.Thread):
         for place, record in enumerate(self._records):
             ahead = began + place * self._pace - time.monotonic()
             if ahead > 0.005:
-                time.sleep(ahead)
+                self.enough.wait(ahead)
+            if self.enough.is_set():
+                break
             flying.append((record, self._send(record)))
+            self.taken += 1
         while flying:
             failed = [record for record, future in flying if not self._arrived(future)]
-            self.acknowledged = len(self._records) - len(failed)
+            self.acknowledged = self.taken - len(failed)
             self.resent += len(failed)
             if failed:
                 self._discard()

@@ -195,6 +195,7 @@ class Up:
 
     def start(self, *, wait: bool = True) -> None:
         """Start it; with `wait` until it says that everything is ready."""
+        self.file.unlink(missing_ok=True)  # of one that was killed
         with self.output.open("ab") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline", "up", "--data", self.data, "--port-base", str(self.port_base)],

@@ -1,0 +1,94 @@
+"""The harness itself: a short run of it, that a seed replays, and that it sees what is wrong."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pipeline.chaos.compare import Comparison, compare
+from pipeline.chaos.expected import Expected, expect
+from pipeline.chaos.faults import plan
+from pipeline.chaos.play import play
+from pipeline.chaos.stream import ZONES, records, tenants
+from schemas import topics
+from tests.integration.stream_fixture import ScoreStack, vocstream
+
+PARTS = ["broker", "store", "scores-1", "scores-2"]
+
+
+def test_a_seed_replays_its_faults_and_its_stream() -> None:
+    assert plan(7, 20, 30.0, PARTS) == plan(7, 20, 30.0, PARTS)
+    assert plan(7, 20, 30.0, PARTS) != plan(8, 20, 30.0, PARTS)
+    assert list(records(7, "r", 500, 10**12)) == list(records(7, "r", 500, 10**12))
+
+
+def test_the_stream_has_what_it_promises() -> None:
+    sent = list(records(3, "run", 4_000, 1_770_000_000_000))
+    values = [record.value for record in sent]
+    state = expect(sent)
+    assert len(set(values)) < len(values), "duplicates"
+    assert len(state.responses) < 0.9 * sum(r.topic == topics.RESPONSES and not r.mark for r in sent), "edits"
+    assert 0.03 < len(state.junk) / len(sent) < 0.07
+    assert any(record.headers for record in sent)
+    rows = state.responses.values()
+    assert any(row["occurred"] == row["received"] for row in rows), "clocks ahead, clamped"
+    assert any(row["received"] - row["occurred"] > 39 * 86_400_000 for row in rows), "late ones"
+    assert any(row["excluded"] for row in rows)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_state_does_not_depend_on_order_or_copies(seed: int) -> None:
+    sent = list(records(seed, "run", 800, 1_770_000_000_000))
+    shuffled = sent + random.Random(seed).sample(sent, 200)
+    random.Random(seed).shuffle(shuffled)
+    assert expect(shuffled) == expect(sent)
+
+
+def test_a_short_run_ends_exact(tmp_path: Any) -> None:
+    """`vocstream chaos` as people run it; `make chaos` runs it long."""
+    run = vocstream(
+        *("chaos", "--seed", "11", "--faults", "6", "--events", "2000", "--seconds", "10", "--json"),
+        env={"TMPDIR": str(tmp_path)},
+    )
+    assert run.returncode == 0, run.stderr
+    [outcome] = json.loads(run.stdout)
+    assert (outcome["seed"], outcome["faults"], outcome["events"]) == (11, 6, 2000)
+    assert (outcome["lost"], outcome["twice"], outcome["wrong"]) == (0, 0, 0)
+    assert outcome["figures"] > 5_000
+    assert "seed" in run.stderr
+    assert not list(tmp_path.glob("vocstream-chaos-*")), "the folder of a run that was right is removed"
+
+
+def test_it_sees_what_is_wrong(stream: ScoreStack) -> None:
+    """Events that never came, a response too many and a score that is off by a millionth must all be found."""
+    parts = stream.parts
+    outcome = play(parts, 5, [], count=300, seconds=0.5)
+    assert outcome.exact, outcome.differences[:5]
+    zones = dict(zip(tenants(outcome.run), ZONES, strict=True))
+    sent = list(records(5, outcome.run, 300, outcome.start_ms))
+    right = expect(sent)
+
+    with closing(parts.client()) as client:
+
+        def found(wanted: Expected) -> Comparison:
+            return compare(client, parts.kafka, outcome.run, wanted, sent, zones)
+
+        gone = next(iter(right.responses))
+        row = right.responses.pop(gone)
+        surplus = found(right)
+        assert (surplus.lost, surplus.twice) == (0, 1)
+
+        right.responses[gone] = row
+        right.responses[(gone[0], gone[1], "never-sent", "")] = row | {"comment": ""}
+        missing = found(right)
+        assert (missing.lost, missing.twice) == (1, 0)
+
+        del right.responses[(gone[0], gone[1], "never-sent", "")]
+        counted = next(row for row in right.responses.values() if row["band"] is not None and not row["excluded"])
+        counted["score"] += 1e-6
+        wrong = found(right)
+        assert {d.where for d in wrong.differences} >= {"enriched_responses.score", "scores_daily.sum_score"}
