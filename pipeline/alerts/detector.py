@@ -30,8 +30,9 @@ class DetectorSettings:
     """When to speak. The figures that these give are in docs/alerts.md; bench/alerts.py measures them."""
 
     baseline: BaselineSettings = field(default_factory=BaselineSettings)
-    fire_q: float = 0.05
-    sure_q: float = 1e-3  # so far out that one tick is enough
+    fire_q: float = 0.1
+    fire_p: float = 2e-4  # with few series the correction for many tests corrects little: this holds at any size
+    sure_p: float = 2e-6  # so far out that one tick is enough
     pending: int = 2  # ticks
     clear_p: float = 0.05
     resolve_seconds: float = 600.0
@@ -131,10 +132,10 @@ class Detector:
         judged = enough & self.tested & ~cold
         if judged.any():
             q[judged] = benjamini_hochberg(p[judged])
-        breach = judged & (q <= s.fire_q) | self._cold_breach(k, n, p, cold)
+        breach = judged & (q <= s.fire_q) & (p <= s.fire_p) | self._cold_breach(k, n, p, cold)
         self._taint(at, breach, window)
         self.pending = np.where(breach, self.pending + 1, 0)
-        ripe = breach & ((self.pending >= s.pending) | (q <= s.sure_q) | cold)
+        ripe = breach & ((self.pending >= s.pending) | (p <= s.sure_p) | cold)
         fired = np.flatnonzero(ripe & ~self.firing)
         self.firing[fired] = True
         self.firing_since[fired] = at

@@ -105,7 +105,7 @@ def test_a_spike_fires_once_and_resolves_once() -> None:
 
 
 def test_a_single_tick_out_of_line_is_not_enough() -> None:
-    made = detector(settings=DetectorSettings(sure_q=0.0))
+    made = detector(settings=DetectorSettings(sure_p=0.0))
     at = teach(made, 14, flat(0.12)) + 10 * HOUR
     for tick in range(10):
         outcome = made.step(at + 60 * tick, *windows(60 if tick == 5 else 14, 120))
