@@ -32,6 +32,7 @@ ENCODER_WEIGHTS = "encoder.safetensors"  # layers that training changed, where i
 
 LEVELS = ("very_negative", "negative", "neutral", "positive", "very_positive")
 CLASSES = (*LEVELS, "mixed")
+DIRECTIONS = (0, 0, 1, 2, 2, 1)  # of each class: negative, neutral (and mixed), positive
 
 
 class HeadsCard(BaseModel):
@@ -46,6 +47,7 @@ class HeadsCard(BaseModel):
     thresholds: list[float] = Field(description="A topic is mentioned when its probability reaches this.")
     temperature: float = Field(gt=0, description="Sentiment logits are divided by this (calibration).")
     topic_temperature: float = Field(default=1.0, gt=0)
+    general_share: float = Field(default=0.0, ge=0, le=1, description="Weight of the general voice in sentiment.")
     training: dict[str, float] = Field(default_factory=dict, description="How the weights were made.")
 
 
@@ -70,6 +72,9 @@ class Heads(nn.Module):
         self.presence = nn.Parameter(torch.zeros(topics, width))
         self.presence_bias = nn.Parameter(torch.full((topics,), -3.0))  # a topic is rare: begin near 5 %
         self.topic_sentiment = nn.Linear(width, len(LEVELS))
+        # A linear voice trained on general text only, for comments unlike those of customers; 0 = not heard.
+        self.general = nn.Linear(width, 3)
+        self.general_share = 0.0
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> Scores:
         """`hidden` (texts, tokens, width) and `mask` (texts, tokens; 0 for padding) to logits."""
@@ -82,7 +87,21 @@ class Heads(nn.Module):
         seen = attention @ states
         views, telling = seen[:, :-1], seen[:, -1]
         presence = torch.einsum("bkw,kw->bk", views, self.presence) + self.presence_bias
-        return Scores(self.sentiment(torch.cat([mean, telling], -1)), presence, self.topic_sentiment(views))
+        sentiment = self.sentiment(torch.cat([mean, telling], -1))
+        if self.general_share:
+            sentiment = self._tempered(sentiment, self.general(nn.functional.normalize(mean, dim=-1)))
+        return Scores(sentiment, presence, self.topic_sentiment(views))
+
+    def _tempered(self, sentiment: torch.Tensor, general: torch.Tensor) -> torch.Tensor:
+        """Moves the mass of negative, neutral and mixed, positive towards what the general voice says of them.
+
+        A product of experts over the three directions; the proportions within a direction stay the sentiment head's.
+        """
+        own = sentiment.log_softmax(-1)
+        groups = torch.tensor(DIRECTIONS)
+        sums = torch.stack([torch.logsumexp(own[:, groups == at], -1) for at in range(3)], -1)
+        shift = self.general_share * (general.log_softmax(-1) - sums)
+        return own + shift[:, groups]
 
 
 def save(folder: Path, heads: Heads, card: HeadsCard, encoder_state: dict[str, torch.Tensor] | None = None) -> None:
@@ -122,7 +141,11 @@ def load(folder: Path | None = None) -> tuple[Heads, HeadsCard]:
     try:
         card = HeadsCard.model_validate_json((folder / CARD).read_bytes())
         heads = Heads(card.width, len(card.topics))
-        heads.load_state_dict({k: v.float() for k, v in load_file(folder / WEIGHTS).items()})
+        state = {k: v.float() for k, v in load_file(folder / WEIGHTS).items()}
+        if not card.general_share:  # such heads may have been saved without a general voice
+            state = {k: v for k, v in heads.state_dict().items() if k.startswith("general.")} | state
+        heads.load_state_dict(state)
+        heads.general_share = card.general_share
     except OSError as error:
         raise ModelError(f"cannot read the heads in {folder}: {error}") from error
     except (ValidationError, SafetensorError, RuntimeError) as error:
