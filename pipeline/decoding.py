@@ -254,6 +254,7 @@ def _response_row(record: Record, value: bytes, attributes: Attributes, data: Re
         attributes.id,
         _extra(attributes, data),
         _digest(value),
+        int(data.deleted or False),
     )
 
 
@@ -282,6 +283,7 @@ def _interaction_row(
         attributes.id,
         _extra(attributes, data),
         _digest(value),
+        int(data.deleted or False),
     )
 
 

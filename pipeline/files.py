@@ -26,7 +26,7 @@ from schemas.envelope import RESPONSE_TYPE
 from schemas.events import Response
 
 _NUMBERS = {"score"}
-_FLAGS = {"excluded"}
+_FLAGS = {"excluded", "deleted"}
 
 
 class BadLine(NamedTuple):

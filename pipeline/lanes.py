@@ -43,7 +43,7 @@ def score_responses(records: Sequence[Record], work: Work, now_ms: int) -> None:
             continue
         work.rows.append(row)
         work.origins.append(record)
-        if row.comment:
+        if row.comment and not row.deleted:
             work.messages.append(event(topics.COMMENTS, row.event_id, _key(row), EnrichedResponse.of(row), now_ms))
 
 

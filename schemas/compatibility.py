@@ -59,7 +59,7 @@ class _Node:
         self.branches = list(_branches(schema, root))
         rules = [rule for branch in self.branches for rule in branch.get("allOf", ())]
         # Those with an `if` are the scales, which `x-scales` tells in a form that can be compared.
-        self.conditions = {json.dumps(rule, sort_keys=True) for rule in rules if "if" not in rule}
+        self.conditions = {_ways(rule) for rule in rules if "if" not in rule}
         self.types: set[str] = {name for branch in self.branches for name in _types(branch)}
 
     def of_type(self, name: str) -> Schema:
@@ -106,6 +106,11 @@ def _types(schema: Schema) -> list[str]:
     return [*names, "integer"] if "number" in names and "integer" not in names else names
 
 
+def _ways(rule: Schema) -> frozenset[str]:
+    """The ways in which a condition can be met; one with more ways than before asks for less."""
+    return frozenset(json.dumps(way, sort_keys=True) for way in rule.get("anyOf", [rule]))
+
+
 def _narrowed(old: _Node, new: _Node, at: str) -> Iterator[tuple[str, str]]:
     """What was allowed and is no longer."""
     here = at or "the event"
@@ -117,7 +122,7 @@ def _narrowed(old: _Node, new: _Node, at: str) -> Iterator[tuple[str, str]]:
         yield here, f"no longer takes {', '.join(sorted(lost))}"
     for name in sorted(old.types & new.types):
         yield from ((here, what) for what in _tightened(old.of_type(name), new.of_type(name)))
-    if new.conditions - old.conditions:
+    if any(not any(before <= after for before in old.conditions) for after in new.conditions):
         yield here, "has a new condition"
     yield from ((_join(at, "score"), what) for what in _scales_lost(old.of_type("object"), new.of_type("object")))
     before, after = old.properties, new.properties

@@ -42,6 +42,9 @@ class _Data(BaseModel):
     occurred_at: Moment | None = Field(
         None, description="When the customer acted, with a zone. Default: the envelope's `time`."
     )
+    deleted: bool | None = Field(
+        False, description="The sender has withdrawn it: it counts nowhere until a newer version brings it back."
+    )
 
 
 class Response(_Data):
@@ -68,7 +71,7 @@ class Response(_Data):
     @model_validator(mode="after")
     def _says_something_on_its_scale(self) -> Response:
         if self.score is None:
-            if not self.comment:
+            if not self.comment and not self.deleted:
                 raise PydanticCustomError("nothing_said", "neither score nor comment: one of them is required")
             return self
         if self.metric is None:

@@ -69,6 +69,7 @@ def json_schema(topic: Topic[BaseModel]) -> Document:
 _SAYS_SOMETHING = {
     "anyOf": [
         {"required": ["score"], "properties": {"score": {"type": "number"}}},
+        {"required": ["deleted"], "properties": {"deleted": {"const": True}}},
         {"required": ["comment"], "properties": {"comment": {"type": ["string", "number"], "minLength": 1}}},
     ]
 }

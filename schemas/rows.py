@@ -68,6 +68,7 @@ class ResponseRow(NamedTuple):
     event_id: str
     extra: str
     digest: int
+    deleted: int = 0
     sentiment: str = ""
     sentiment_score: float | None = None
     sentiment_confidence: float | None = None
@@ -114,6 +115,7 @@ class InteractionRow(NamedTuple):
     event_id: str
     extra: str
     digest: int
+    deleted: int = 0
 
 
 class DeadLetterRow(NamedTuple):
@@ -160,6 +162,7 @@ class EnrichedResponse(BaseModel):
     journey_stage: str
     segments: dict[str, str]
     excluded: bool
+    deleted: bool = False
     flags: list[str] = Field(description="What was done to it by rule: clock_clamped, comment_cut, ...")
     occurred_at: AwareDatetime
     updated_at: AwareDatetime
@@ -186,7 +189,7 @@ class EnrichedResponse(BaseModel):
         """The row that this was made of."""
         fields = {name: getattr(self, name) for name in ResponseRow._fields}
         fields |= {name: to_ms(at) for name in _TIMES if (at := getattr(self, name)) is not None}
-        return ResponseRow(**(fields | {"excluded": int(self.excluded)}))
+        return ResponseRow(**(fields | {"excluded": int(self.excluded), "deleted": int(self.deleted)}))
 
 
 _TIMES = ("occurred_at", "updated_at", "received_at", "processed_at", "labelled_at")

@@ -140,11 +140,11 @@ def test_the_newest_wins_in_every_order_of_arrival(client: Client, size: int, bl
 
 def test_a_withdrawn_response_is_gone_until_it_is_sent_again(client: Client) -> None:
     row = random_response(random.Random(5), 1)
-    columns = [*ResponseRow._fields, "deleted"]
-    client.insert("feedback.responses", [[*row, 0]], column_names=columns)
-    client.insert("feedback.responses", [[*row._replace(updated_at=row.updated_at + 1), 1]], column_names=columns)
+    gone = row._replace(updated_at=row.updated_at + 1, deleted=1)
+    insert_responses(client, [row])
+    insert_responses(client, [gone])
     assert client.query("SELECT count() FROM feedback.enriched_responses").result_rows == [(0,)]
-    client.insert("feedback.responses", [[*row._replace(updated_at=row.updated_at + 2), 0]], column_names=columns)
+    insert_responses(client, [row._replace(updated_at=row.updated_at + 2)])
     assert client.query("SELECT count() FROM feedback.enriched_responses").result_rows == [(1,)]
 
 

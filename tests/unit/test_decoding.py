@@ -47,6 +47,7 @@ _DATA = st.fixed_dictionaries(
         "occurred_at": _TIME,
         "updated_at": _TIME,
         "excluded": _JSON,
+        "deleted": _JSON,
         "unknown": _JSON,
     },
 )

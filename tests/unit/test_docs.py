@@ -13,6 +13,11 @@ from pipeline.settings_table import FILE, settings_table
 ROOT = Path(__file__).parents[2]
 
 
+def commands() -> set[str]:
+    """The commands there are."""
+    return {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+
+
 def test_settings_page_is_made_from_the_settings() -> None:
     assert FILE.read_text("utf-8") == settings_table(), "run: python -m pipeline.settings_table"
 
@@ -20,7 +25,9 @@ def test_settings_page_is_made_from_the_settings() -> None:
 def test_every_command_teaches_itself() -> None:
     runner = CliRunner()
     commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
-    assert {"up", "worker", "store", "emit", "migrate", "topics", "status", "query", "classify", "doctor"} <= set(commands)
+    assert {"up", "worker", "store", "emit", "migrate", "topics", "status", "query", "classify", "doctor"} <= set(
+        commands
+    )
     for command in commands:
         shown = runner.invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
         assert shown.exit_code == 0
@@ -28,10 +35,9 @@ def test_every_command_teaches_itself() -> None:
 
 
 def test_readme_names_commands_that_exist() -> None:
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     named = set(re.findall(r"^vocstream (\w+)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
     assert named
-    assert named <= known
+    assert named <= commands()
 
 
 def test_links_of_the_documents_lead_somewhere() -> None:

@@ -30,6 +30,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "responses/before-its-survey": {"metric": "csat", "score": 2, "survey": "not-sent-yet", "band": "unsatisfied"},
     "responses/binary-mode": {"source": "/app", "event_id": "e-1042", "score": 9, "occurred_at": SENT_MS, "extra": ""},
     "responses/binary-mode-extension": {"comment": "ok", "extra": '{"traceparent":"00-7f1c-01"}'},
+    "responses/withdrawn": {"deleted": 1, "score": None, "comment": "", "updated_at": SENT_MS + 90_750},
     "responses/ces-1-low-is-easy": {"scale": "1-5", "score": 1, "band": "satisfied"},
     "responses/ces-2-high-is-easy": {"scale": "1-7", "score": 1, "band": "unsatisfied"},
     "responses/comment-only": {"metric": "", "score": None, "band": "", "scale": "", "language": ""},
@@ -117,6 +118,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "interactions/least": {"interaction_id": "e-1042", "action": "", "value": None, "occurred_at": RECEIVED_MS},
     "interactions/order-number-stays-phone-goes": {"properties": '{"order_id":4500123456,"phone":"[phone]"}'},
     "interactions/survey-sent": {"action": "survey_sent", "properties": '{"survey":"relationship"}'},
+    "interactions/withdrawn": {"deleted": 1, "interaction_id": "i-77"},
     "interactions/unknown-fields-are-kept": {"extra": '{"campaign":"spring"}'},
 }
 

@@ -164,3 +164,10 @@ def _references(node: Any) -> list[str]:
     if not isinstance(node, dict):
         return []
     return [v for k, v in node.items() if k == "$ref"] + [found for v in node.values() for found in _references(v)]
+
+
+def test_a_condition_that_can_be_met_in_more_ways_is_not_breaking() -> None:
+    narrow = {"type": "object", "allOf": [{"anyOf": [{"required": ["score"]}]}]}
+    wide = {"type": "object", "allOf": [{"anyOf": [{"required": ["score"]}, {"required": ["deleted"]}]}]}
+    assert not breaking_changes(narrow, wide, Compatibility.BACKWARD)
+    assert breaking_changes(wide, narrow, Compatibility.BACKWARD)
