@@ -41,5 +41,8 @@ check: setup  ## Style, types and the rooms' import contracts
 bench: setup  ## All benchmarks (many minutes)
 	$(BIN)/python -m bench
 
+chaos: setup  ## Kill and pause the parts for a quarter of an hour and compare every score (SEEDS=10)
+	$(BIN)/vocstream chaos --seeds $(or $(SEEDS),10) --faults 20
+
 clean:  ## Remove the environment, not the data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

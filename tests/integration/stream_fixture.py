@@ -25,6 +25,7 @@ import clickhouse_connect
 import psutil
 import pytest
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import OperationalError
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from pipeline.chaos.parts import Parts
@@ -95,8 +96,15 @@ class Address(NamedTuple):
     clickhouse: str
 
     def client(self) -> Client:
-        """A connection to the store, as any BI tool makes it."""
-        return clickhouse_connect.get_client(dsn=self.clickhouse, autogenerate_session_id=False)
+        """A connection to the store, as any BI tool makes it; waits for one that is just being started again."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return clickhouse_connect.get_client(dsn=self.clickhouse, autogenerate_session_id=False)
+            except OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         """The answer to a query."""
