@@ -19,6 +19,10 @@ from pipeline.producer import Message
 from pipeline.writer import Refused
 from schemas.dead_letter import DeadLetter, Reason, Stage
 
+# So many rows refused without one taken are no senders' fault: a worker whose columns are not the table's must not drain
+# its topic into the dead letters. It ends, and the rows come again to one that is mended.
+MANY = 20
+
 
 @dataclass
 class Work:
@@ -100,6 +104,8 @@ class Flusher:
         rows = [row for work in works for row in work.rows]
         refused = await self._writer.write(rows)
         letters = [letter for work in works for letter in work.letters]
+        if len(refused) == len(rows) >= MANY:
+            raise RuntimeError(f"the store refused all of {len(rows)} rows, so the fault is ours: {refused[0].error}")
         if refused:
             origins = [origin for work in works for origin in work.origins]
             letters += [self._refusal(origins[r.row], r.error) for r in refused]

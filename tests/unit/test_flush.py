@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -82,8 +82,7 @@ async def running(job: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator
         yield task
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
 
 
 async def test_works_are_acknowledged_in_the_order_they_came_after_all_is_durable() -> None:
@@ -231,3 +230,13 @@ def _letter(offset: int) -> DeadLetter:
             "failed_at": "2026-03-02T14:07:00Z",
         }
     )
+
+
+async def test_a_store_that_refuses_every_row_ends_the_flusher_and_buries_nothing() -> None:
+    lane = Lane()
+    async with running(lane.flusher.run) as task:
+        await lane.flusher.add(lane.work("all", *range(-50, -1)))
+        with pytest.raises(RuntimeError, match="the fault is ours"):
+            await asyncio.wait_for(asyncio.shield(task), 5)
+    assert lane.buried == []
+    assert "all" not in lane.log
