@@ -19,8 +19,8 @@ from pipeline.producer import Message
 from pipeline.writer import Refused
 from schemas.dead_letter import DeadLetter, Reason, Stage
 
-# So many rows refused without one taken are no senders' fault: a worker whose columns are not the table's must not drain
-# its topic into the dead letters. It ends, and the rows come again to one that is mended.
+# So many rows refused without one taken are no sender's fault: a worker whose columns are not the table's must not
+# drain its topic into the dead letters. It ends, and the rows come again to one that is mended.
 MANY = 20
 
 
