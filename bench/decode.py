@@ -9,29 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import NamedTuple
 
 import orjson
 from pydantic import TypeAdapter
 
 from bench.report import markdown, save, spread
 from pipeline.decoding import decode_response
+from pipeline.files import LineRecord
 from pipeline.generator import events
 from schemas.envelope import RESPONSE_TYPE, ResponseEvent
 
 ROUNDS, COUNT = 9, 20_000
-
-
-class Record(NamedTuple):
-    """A Kafka record, as the decoder reads it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
 
 
 def responses(count: int) -> list[bytes]:
@@ -44,7 +32,7 @@ def main() -> None:
     """Run and save."""
     values = responses(COUNT)
     now = time.time_ns() // 1_000_000
-    records = [Record("t", 0, i, now, b"k", value, ()) for i, value in enumerate(values)]
+    records = [LineRecord("t", 0, i, now, b"k", value, ()) for i, value in enumerate(values)]
     validate = TypeAdapter(ResponseEvent).validate_json
     steps: dict[str, Callable[[], object]] = {
         "decode + validate + map (ours)": lambda: [decode_response(record, now) for record in records],

@@ -12,17 +12,18 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import TopicAlreadyExistsError
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from infra.settings import PartSettings
 from schemas.topics import TOPICS
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # room for the largest comment that is still cut rather than refused
 
 
-class TopicSettings(BaseSettings):
+class TopicSettings(PartSettings):
     """How the topics are laid out."""
 
-    model_config = SettingsConfigDict(env_prefix="VOC_TOPICS_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="VOC_TOPICS_", extra="forbid", frozen=True)
 
     partitions: int = Field(4, ge=1, description="Partitions of a new topic: the most workers a lane can use.")
     replication: int = Field(1, ge=1, description="Replicas of a new topic; 3 on a real cluster.")

@@ -136,7 +136,7 @@ def to_message(envelope: dict[str, Any], number: int, written: bytes | None = No
         return BadLine(number, str(error))
     if len(value) > MAX_REQUEST - 10_000:
         return BadLine(number, f"{len(value):,} bytes; a record has at most {MAX_REQUEST - 10_000:,}")
-    record = _Line(topic, 0, number, int(time.time() * 1000), None, value, ())
+    record = LineRecord(topic, 0, number, int(time.time() * 1000), None, value, ())
     decoded = (decode_response if topic == topics.RESPONSES else decode_interaction)(record, record.timestamp)
     if isinstance(decoded, DeadLetter):
         return BadLine(number, f"{decoded.reason.value}: {decoded.error}")
@@ -159,7 +159,7 @@ def _topic(envelope: dict[str, Any]) -> str | None:
     return None
 
 
-class _Line(NamedTuple):
+class LineRecord(NamedTuple):
     """A line in the form of a Kafka record, for the decoder."""
 
     topic: str

@@ -6,20 +6,19 @@ refused: a misspelt retention that is silently ignored would fill a disk.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
-PREFIX = "VOC_BROKER_"
+from infra.settings import PartSettings
 
 
-class BrokerSettings(BaseSettings):
+class BrokerSettings(PartSettings):
     """What the embedded broker needs to know. Every field is also an environment variable."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="VOC_BROKER_", extra="forbid", frozen=True)
 
     data: Path = Field(
         default=Path("data/broker"), description="Directory of the records, the log of the child and the lock."
@@ -47,12 +46,3 @@ class BrokerSettings(BaseSettings):
         gt=0,
         description="How long records behind a not yet stored batch are hidden before the hole is closed for good.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown_names(cls, values: Any) -> Any:
-        known = {PREFIX + name.upper() for name in cls.model_fields}
-        unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
-        if unknown:
-            raise ValueError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        return values

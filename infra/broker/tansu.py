@@ -7,20 +7,17 @@ against the ones that were tested before they are run.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import hashlib
-import os
 import signal
 import sys
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+
+from infra.process import die_with_parent
 
 SHA256 = "38a00e200dd4ab0abae267e1c39814e3967c633908de889a7c7210290dcd0723"
 CLUSTER = "vocstream"
 BUCKET = "tansu"
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class TansuUnavailable(RuntimeError):
@@ -65,7 +62,7 @@ async def start(path: Path, *, port: int, endpoint: str, access_key: str, output
             stdout=file,
             stderr=file,
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops the child itself
-            preexec_fn=_die_with_parent(os.getpid()),
+            preexec_fn=die_with_parent(signal.SIGKILL),
             env={
                 "AWS_ENDPOINT": endpoint,
                 "AWS_ALLOW_HTTP": "true",
@@ -74,19 +71,6 @@ async def start(path: Path, *, port: int, endpoint: str, access_key: str, output
                 "AWS_REGION": "us-east-1",
             },
         )
-
-
-def _die_with_parent(parent: int) -> Callable[[], None]:
-    """A function for the forked child: ask the kernel for SIGKILL on the parent's death."""
-    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-    def tie() -> None:
-        if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died between fork and prctl
-            os._exit(1)
-
-    return tie
 
 
 def _shorten(output: Path, limit: int = 1_000_000) -> None:

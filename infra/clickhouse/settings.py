@@ -6,17 +6,18 @@ must not pass for a default.
 
 from __future__ import annotations
 
-import os
 from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from infra.settings import PartSettings
 
 PREFIX = "VOC_CLICKHOUSE_"
 
 
-class ClickHouseSettings(BaseSettings):
+class ClickHouseSettings(PartSettings):
     """Address, shape and patience of the store."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -52,10 +53,6 @@ class ClickHouseSettings(BaseSettings):
     def _makes_sense(self) -> Self:
         if self.sharded and not self.cluster:
             raise ValueError(f"{PREFIX}SHARDED needs {PREFIX}CLUSTER, the name of the cluster to spread rows over")
-        known = {f"{PREFIX}{name}".upper() for name in type(self).model_fields}
-        unknown = sorted(n for n in os.environ if n.upper().startswith(PREFIX) and n.upper() not in known)
-        if unknown:
-            raise ValueError(f"unknown setting {', '.join(unknown)}; known: {', '.join(sorted(known))}")
         return self
 
     @property

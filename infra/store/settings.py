@@ -6,22 +6,19 @@ ignored is worse than a store that does not start.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
+from infra.settings import PartSettings
 from infra.store.users import User
 
-PREFIX = "VOC_STORE_"
 
-
-class StoreSettings(BaseSettings):
+class StoreSettings(PartSettings):
     """What the embedded store needs to know. Every field is also an environment variable."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="VOC_STORE_", extra="forbid", frozen=True)
 
     data: Path = Field(default=Path("data/store"), description="Directory of the tables, the credentials and the lock.")
     host: str = Field(
@@ -51,12 +48,3 @@ class StoreSettings(BaseSettings):
         le=4,
         description="How long running queries may finish after SIGTERM before they are cancelled.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown_names(cls, values: Any) -> Any:
-        known = {PREFIX + name.upper() for name in cls.model_fields}
-        unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
-        if unknown:
-            raise ValueError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        return values
