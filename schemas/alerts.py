@@ -86,6 +86,7 @@ class Alert(BaseModel):
     fired_at: AwareDatetime
     resolved_at: AwareDatetime | None = None
     updated_at: AwareDatetime
+    calm_since: AwareDatetime | None = Field(None, description="Since when it has been back in line; not over yet.")
     window_seconds: int = 0
     unhappy: float = Field(0, description="Unhappy answers in the window; halves where a passive counts half.")
     n: float = Field(0, description="Answers in the window.")

@@ -87,6 +87,7 @@ class Detector:
         self.drift = Drift()
         self.tested: Bools = np.zeros(0, dtype=bool)
         self.watched: Bools = np.zeros(0, dtype=bool)
+        self.ruled: Bools = np.zeros(0, dtype=bool)
         self.silent: Bools = np.zeros(0, dtype=bool)
         self.pending: Ints = np.zeros(0, dtype=np.int64)
         self.firing: Bools = np.zeros(0, dtype=bool)
@@ -102,14 +103,25 @@ class Detector:
         return len(self.baseline)
 
     def add(
-        self, parents: npt.ArrayLike, *, of_all: npt.ArrayLike, tested: npt.ArrayLike, watched: npt.ArrayLike
+        self,
+        parents: npt.ArrayLike,
+        *,
+        of_all: npt.ArrayLike,
+        tested: npt.ArrayLike,
+        watched: npt.ArrayLike,
+        ruled: npt.ArrayLike | None = None,
     ) -> None:
-        """Add rows: see `Baseline.add`. `tested` rows are tested for shares, `watched` rows for silence."""
+        """Add rows: see `Baseline.add`. `tested` rows are tested for shares, `watched` rows for silence.
+
+        While there is no history, `ruled` rows (by default the tested ones) are judged by the fixed rule, others by
+        nothing.
+        """
         self.baseline.add(parents, of_all)
         extra = len(np.asarray(parents))
         self.drift.add(extra)
         self.tested = np.concatenate([self.tested, np.asarray(tested, dtype=bool)])
         self.watched = np.concatenate([self.watched, np.asarray(watched, dtype=bool)])
+        self.ruled = np.concatenate([self.ruled, np.asarray(tested if ruled is None else ruled, dtype=bool)])
         for name in ("silent", *self.STATE):
             old = getattr(self, name)
             fill = np.nan if name in ("taint_from", "taint_to") else 0
@@ -174,7 +186,7 @@ class Detector:
         k_w, n_w = k[:, s.cold_window], n[:, s.cold_window]
         half = (n_w >= s.cold_n) & (k_w >= s.cold_share * n_w)
         root = self.baseline.parent == np.arange(len(self))
-        breach: Bools = cold & self.tested & ~self.baseline.of_all & half & (root | (p <= s.cold_child_p))
+        breach: Bools = cold & self.ruled & ~self.baseline.of_all & half & (root | (p <= s.cold_child_p))
         return breach
 
     def _taint(self, at: float, breach: Bools, window: Ints) -> None:

@@ -21,7 +21,7 @@ _READ = 500  # comments that the typical ones are chosen from
 
 _UNHAPPY = {
     Measure.NEGATIVE: "sentiment IN ('negative', 'very_negative')",
-    Measure.NET: "sentiment IN ('negative', 'very_negative')",
+    Measure.NET: "sentiment IN ('negative', 'very_negative', 'neutral', 'mixed')",
     Measure.NPS: "metric = 'nps' AND band = 'detractor'",
     Measure.CSAT: "metric = 'csat' AND band = 'unsatisfied'",
     Measure.CES: "metric = 'ces' AND band = 'unsatisfied'",

@@ -14,12 +14,14 @@ import numpy as np
 
 from pipeline.alerts.baseline import Ints
 from pipeline.alerts.detector import Outcome
-from pipeline.alerts.series import ALL, Key, Rows
+from pipeline.alerts.series import ALL, TOPIC, Key, Rows
 from pipeline.alerts.stats import Floats, upper_tail
 from schemas.alerts import Driver, Measure
 
 EXPLAINS = 0.7
 """Share of the tenant's excess that a series must hold to explain it."""
+PART = 0.8
+"""A series of nearly all answers explains nothing, but for a topic, of which all answers are the denominator."""
 _DRIVERS = 8
 _LEAST_COUNT = 4
 _NOT_A_CAUSE = ("language",)  # a driver worth showing, but nobody's fault
@@ -67,7 +69,7 @@ def explain(fired: Sequence[Key], rows: Rows, outcome: Outcome, k: Floats, n: Fl
     excess = k_f - n_f * m_f
     p_f = upper_tail(k_f, n_f, m_f, rho[family, place])
     total = float(excess[family == root][0])
-    head = _head(rows, family, excess, total, k_f, p_f, lead, root)
+    head = _head(rows, family, excess, k_f, n_f, p_f, lead, root)
     at = int(np.flatnonzero(family == head)[0])
     reading = Reading(
         rows.keys[head],
@@ -95,11 +97,13 @@ def explain(fired: Sequence[Key], rows: Rows, outcome: Outcome, k: Floats, n: Fl
     return reading, drivers[:_DRIVERS]
 
 
-def _head(rows: Rows, family: Ints, excess: Floats, total: float, k: Floats, p: Floats, lead: int, root: int) -> int:
+def _head(rows: Rows, family: Ints, excess: Floats, k: Floats, n: Floats, p: Floats, lead: int, root: int) -> int:
     """The row that explains: see the head of this file."""
     causes = np.array([rows.keys[int(row)].dimension not in (ALL, *_NOT_A_CAUSE) for row in family])
-    of_root = float(p[family == root][0])
-    able = causes & (excess >= EXPLAINS * total) & (k >= _LEAST_COUNT) & (p <= min(of_root, 0.01)) & (total > 0)
+    topics = np.array([rows.keys[int(row)].dimension == TOPIC for row in family])
+    total, all_n, of_root = (float(one[family == root][0]) for one in (excess, n, p))
+    able = causes & (topics | (n < PART * all_n)) & (excess >= EXPLAINS * total) & (k >= _LEAST_COUNT)
+    able &= (p <= min(of_root, 0.01)) & (total > 0)
     if able.any():
         return int(family[np.where(able, p, np.inf).argmin()])
     # Nothing holds most of it: all answers, unless the excess of all is too small for the row that fired.

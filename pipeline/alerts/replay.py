@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
@@ -72,7 +71,7 @@ def plot(client: Client, alerts: list[Alert], begin: datetime, end: datetime, pa
         max(1, len(tenants)), 1, sharex=True, squeeze=False, figsize=(11, 2.2 * max(1, len(tenants)))
     )
     for panel, tenant in zip(panels[:, 0], tenants, strict=False):
-        mine: list[tuple[Any, ...]] = [row for row in rows if row[1] == tenant]
+        mine = [row for row in rows if row[1] == tenant]
         panel.plot([row[0] for row in mine], [100 * row[2] for row in mine], linewidth=1)
         for alert in (one for one in alerts if one.series.tenant == tenant):
             panel.axvspan(alert.fired_at, alert.resolved_at or end, color="tab:red", alpha=0.25)

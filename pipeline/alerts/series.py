@@ -121,6 +121,8 @@ class Rows:
                     of_all=[key.dimension == TOPIC for key in group],
                     tested=[key.measure is not Measure.VOLUME for key in group],
                     watched=[key.measure is Measure.VOLUME for key in group],
+                    # Half unhappy of four means comments: of scores it would be a common day for many a tenant.
+                    ruled=[key.measure is Measure.NEGATIVE for key in group],
                 )
 
 

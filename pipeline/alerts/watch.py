@@ -90,6 +90,7 @@ class Watch:
         outcome = self.detector.step(at, k, n)
         events += self._spikes(outcome, k, n)
         events += self._calmed(self._keys(outcome.resolved), Kind.SPIKE, at)
+        self._note_calm(at)
         events += self._silences(outcome)
         for minutes in {rule.minutes for rule in self.config.rules}:
             events += self._rules(minutes, at)
@@ -151,7 +152,7 @@ class Watch:
             if alert.kind is Kind.SPIKE:
                 detector.firing[places] = True
                 detector.firing_since[places] = alert.fired_at.timestamp()
-                detector.calm_since[places] = np.inf
+                detector.calm_since[places] = alert.calm_since.timestamp() if alert.calm_since else np.inf
                 detector.judge[places] = detector.settings.cold_window
             elif alert.kind is Kind.SILENCE:
                 detector.silent[places] = True
@@ -277,6 +278,16 @@ class Watch:
                 if not incident.burning:
                     events.append(self._close(incident, at))
         return events
+
+    def _note_calm(self, at: float) -> None:
+        """Keep in the store since when an alert has been calm, so that a restart does not begin to wait anew."""
+        for incident in self.incidents.values():
+            if incident.alert.kind is Kind.SPIKE:
+                places = [self.rows.number[key] for key in incident.burning]
+                latest = float(self.detector.calm_since[places].max())
+                calm = moment(latest) if np.isfinite(latest) else None
+                if calm != incident.alert.calm_since:
+                    self._revise(incident, at, calm_since=calm)
 
     def _close(self, incident: Incident, at: float) -> Event:
         alert = self._revise(incident, at, status=Status.RESOLVED, resolved_at=moment(at))

@@ -95,8 +95,8 @@ def check(config: ConfigOption = None, data: DataOption = DEFAULT_DATA, json_out
     out.print("[green]The configuration is good.[/green]")
 
 
-@alerts.command()
-def test(
+@alerts.command("test")
+def try_out(
     receiver: Annotated[str, typer.Argument(help="Name of a receiver in the configuration.")],
     config: ConfigOption = None,
     data: DataOption = DEFAULT_DATA,
