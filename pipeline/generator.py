@@ -13,6 +13,7 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ _FEELING = {
     "positive": (0.87, 0.12),
     "very_positive": (0.97, 0.06),
 }
+# How much more common a comment of this sentiment is among customers than in the corpus.
+_COMMON = {"very_negative": 0.6, "negative": 0.7, "mixed": 1.0, "neutral": 1.0, "positive": 2.0, "very_positive": 2.5}
 _TENANTS = ("aurora-shop", "rio-telecom", "meridian-bank")
 _CHANNELS = ("email", "app", "web", "whatsapp", "sms")
 _TOUCHPOINTS = {
@@ -68,6 +71,12 @@ def corpus() -> tuple[dict[str, Any], ...]:
     return tuple(json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line)
 
 
+@cache
+def _weights() -> tuple[float, ...]:
+    """Running sum of the comments' weights: the corpus is made to train on, and has more bad news than customers do."""
+    return tuple(accumulate(_COMMON[comment["sentiment"]] for comment in corpus()))
+
+
 def events(
     count: int, seed: int, *, source: str = "demo", now: datetime | None = None, days: float = 14.0
 ) -> Iterator[dict[str, Any]]:
@@ -101,7 +110,7 @@ def _journey(
     rng: random.Random, source: str, customer: str, started: datetime, end: datetime
 ) -> Iterator[dict[str, Any]]:
     """What one customer does and says, in order."""
-    comment = rng.choice(corpus())
+    comment = rng.choices(corpus(), cum_weights=_weights())[0]
     topics = [t["topic"].split(".")[0] for t in comment["topics"]]
     touchpoint = _TOUCHPOINTS.get(topics[0], "support") if topics else rng.choice(list(_STAGES))
     tenant, channel = rng.choices(_TENANTS, (5, 3, 2))[0], rng.choice(_CHANNELS)
