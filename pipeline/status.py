@@ -83,10 +83,10 @@ def _tables(client: Client) -> list[dict[str, Any]]:
         SELECT * FROM (
         SELECT 'responses' AS table, count() AS rows, countIf(comment != '') AS comments,
                countIf(comment != '' AND sentiment != '') AS labelled,
-               dateDiff('second', max(received_at), now64(3)) AS newest_seconds_ago
+               if(count() = 0, NULL, dateDiff('second', max(received_at), now64(3))) AS newest_seconds_ago
         FROM feedback.responses FINAL
         UNION ALL
-        SELECT 'interactions', count(), 0, 0, dateDiff('second', max(received_at), now64(3))
+        SELECT 'interactions', count(), 0, 0, if(count() = 0, NULL, dateDiff('second', max(received_at), now64(3)))
         FROM feedback.interactions FINAL) ORDER BY table
         """
     )

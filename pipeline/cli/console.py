@@ -42,9 +42,10 @@ def print_records(title: str, records: Sequence[Mapping[str, Any]], *, as_json: 
     """Records as a table for people or as JSON for programs."""
     if as_json:
         print_json(list(records))
+    elif not records:
+        out.print(f"[bold]{title or 'Rows'}[/bold]: none")
     else:
-        columns = list(records[0]) if records else ["nothing"]
-        out.print(table(title, columns, [list(record.values()) for record in records]))
+        out.print(table(title, list(records[0]), [list(record.values()) for record in records]))
 
 
 def _cell(value: Any) -> str:
