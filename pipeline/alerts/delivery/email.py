@@ -28,7 +28,7 @@ def message(alert: Alert, sender: str, to: tuple[str, ...]) -> EmailMessage:
     mail["Message-ID"] = f"<{alert.alert_id}.resolved@vocstream>" if over else first
     if over:
         mail["In-Reply-To"] = mail["References"] = first
-    parts = [alert.summary]
+    parts = [" ".join(alert.summary.split())]
     if not over:
         parts += [
             drivers(alert),
