@@ -111,7 +111,6 @@ def store(
 ) -> None:
     """Run the embedded store: the ClickHouse engine behind ClickHouse's HTTP interface."""
     from infra.store.server import run
-
     from infra.store.settings import StoreSettings
 
     _serve(run(StoreSettings(data=data, port=port)))
