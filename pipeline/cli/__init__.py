@@ -13,7 +13,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from pipeline.cli import admin, chaos, classify, demo, doctor, emit, look, run
+from pipeline.cli import admin, alerts, chaos, classify, demo, doctor, emit, look, run
 from pipeline.cli.console import Failure, err
 from pipeline.cli.rooms import SETTINGS
 from pipeline.settings import UnknownSetting, refuse_unknown
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (run, emit, demo, look, admin, classify, doctor, chaos):
+for module in (run, emit, demo, look, admin, classify, doctor, chaos, alerts):
     module.register(app)
 
 
