@@ -30,10 +30,11 @@ class DetectorSettings:
     """When to speak. The figures that these give are in docs/alerts.md; bench/alerts.py measures them."""
 
     baseline: BaselineSettings = field(default_factory=BaselineSettings)
-    fire_q: float = 0.15
-    fire_p: float = 4e-4  # with few series the correction for many tests corrects little: this holds at any size
-    sure_p: float = 2e-6  # so far out that one tick is enough
-    pending: int = 2  # ticks
+    fire_q: float = 0.2
+    fire_p: float = 1e-3  # with few series the correction for many tests corrects little: this holds at any size
+    sure_p: float = 1e-5  # so far out that one tick is enough
+    pending: int = 2  # ticks, and at least
+    pending_seconds: float = 60.0
     clear_p: float = 0.05
     resolve_seconds: float = 600.0
     least_n: int = 5
@@ -79,7 +80,18 @@ class Learnt:
 class Detector:
     """State of all rows. Rows are added as series appear and never removed."""
 
-    STATE = ("pending", "firing", "judge", "calm_since", "firing_since", "taint_from", "taint_to", "burn_k", "burn_n")
+    STATE = (
+        "pending",
+        "pending_since",
+        "firing",
+        "judge",
+        "calm_since",
+        "firing_since",
+        "taint_from",
+        "taint_to",
+        "burn_k",
+        "burn_n",
+    )
 
     def __init__(self, settings: DetectorSettings | None = None) -> None:
         self.settings = settings or DetectorSettings()
@@ -90,6 +102,7 @@ class Detector:
         self.ruled: Bools = np.zeros(0, dtype=bool)
         self.silent: Bools = np.zeros(0, dtype=bool)
         self.pending: Ints = np.zeros(0, dtype=np.int64)
+        self.pending_since = np.zeros(0)
         self.firing: Bools = np.zeros(0, dtype=bool)
         self.judge: Ints = np.zeros(0, dtype=np.int64)
         self.calm_since = np.zeros(0)
@@ -147,7 +160,9 @@ class Detector:
         breach = judged & (q <= s.fire_q) & (p <= s.fire_p) | self._cold_breach(k, n, p, cold)
         self._taint(at, breach, window)
         self.pending = np.where(breach, self.pending + 1, 0)
-        ripe = breach & ((self.pending >= s.pending) | (p <= s.sure_p) | cold)
+        self.pending_since = np.where(self.pending <= 1, at, self.pending_since)
+        long = (self.pending >= s.pending) & (at - self.pending_since >= s.pending_seconds)
+        ripe = breach & (long | (p <= s.sure_p) | cold)
         fired = np.flatnonzero(ripe & ~self.firing)
         self.firing[fired] = True
         self.firing_since[fired] = at

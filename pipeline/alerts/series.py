@@ -67,18 +67,20 @@ PAIRS = """arrayConcat(
             (topic, feeling) -> feeling IN ('negative', 'very_negative'),
             topics, arrayResize(topic_sentiments, length(topics), ''))))"""
 
+# What a pair needs is worked out before the ARRAY JOIN, which copies every column that goes through it.
 COUNTS = f"""
 SELECT tenant, pair.1 AS dimension, pair.2 AS value, place,
-    countIf(labelled) AS n_label, countIf(labelled AND pair.3) AS k_negative,
-    sumIf(multiIf(negative, 1, sentiment IN ('positive', 'very_positive'), 0, 0.5), labelled) AS k_net,
-    countIf(metric = 'nps' AND band != '') AS n_nps,
-    sumIf(multiIf(band = 'detractor', 1, band = 'passive', 0.5, 0), metric = 'nps' AND band != '') AS k_nps,
-    countIf(metric = 'csat' AND band != '') AS n_csat, countIf(metric = 'csat' AND band = 'unsatisfied') AS k_csat,
-    countIf(metric = 'ces' AND band != '') AS n_ces, countIf(metric = 'ces' AND band = 'unsatisfied') AS k_ces,
-    count() AS volume
+    sum(labelled) AS n_label, sum(labelled AND pair.3) AS k_negative, sumIf(net, labelled) AS k_net,
+    sum(nps) AS n_nps, sumIf(worse, nps) AS k_nps, sum(csat) AS n_csat, sumIf(worse, csat) AS k_csat,
+    sum(ces) AS n_ces, sumIf(worse, ces) AS k_ces, count() AS volume
 FROM
 (
-    SELECT *, %(place)s AS place, {PAIRS} AS pairs FROM ({NEWEST})
+    SELECT tenant, toUInt16(%(place)s) AS place, labelled, {PAIRS} AS pairs,
+        toFloat32(multiIf(negative, 1, sentiment IN ('positive', 'very_positive'), 0, 0.5)) AS net,
+        toFloat32(multiIf(band IN ('detractor', 'unsatisfied'), 1, band = 'passive', 0.5, 0)) AS worse,
+        metric = 'nps' AND band != '' AS nps, metric = 'csat' AND band != '' AS csat,
+        metric = 'ces' AND band != '' AS ces
+    FROM ({NEWEST})
 )
 ARRAY JOIN pairs AS pair
 GROUP BY tenant, dimension, value, place"""
@@ -91,7 +93,18 @@ class Rows:
     detector: Detector
     keys: list[Key] = field(default_factory=list)
     number: dict[Key, int] = field(default_factory=dict)
+    place: dict[tuple[tuple[str, str, str], Measure], int] = field(default_factory=dict)  # the same, cheap to look up
     ignored: frozenset[str] = frozenset()  # `dimension` or `dimension:value`: never watched
+
+    def ignores(self, dimension: str, value: str) -> bool:
+        """Whether the configuration wants this series left alone."""
+        return bool(self.ignored) and (dimension in self.ignored or f"{dimension}:{value}" in self.ignored)
+
+    def add(self, wanted: Iterable[tuple[tuple[str, str, str], Measure]]) -> None:
+        """Add the measures of series (tenant, dimension, value) that are new."""
+        new = [one for one in wanted if one not in self.place]
+        self.ensure(Key(*series, measure) for series, measure in new)
+        self.place.update({(series, measure): self.number[Key(*series, measure)] for series, measure in new})
 
     def root(self, key: Key) -> int:
         """The row of the same measure over all answers of the tenant."""
@@ -133,51 +146,37 @@ def count(client: Client, rows: Rows, begin: float, end: float, edges: Sequence[
     """
     inner = ", ".join(str(round(edge * 1000)) for edge in edges[1:-1])
     place = f"arrayCount(edge -> toUnixTimestamp64Milli(occurred_at) >= edge, [{inner}]::Array(Int64))"
-    found = client.query(
+    columns = client.query(
         COUNTS.replace("%(place)s", place), parameters={"begin": round(begin * 1000), "end": round(end * 1000)}
-    ).result_rows
+    ).result_columns
     pieces = len(edges) - 1
-    cells: list[tuple[Key, int, float, float]] = []
-    for (
-        tenant,
-        dimension,
-        value,
-        at,
-        n_label,
-        k_negative,
-        k_net,
-        n_nps,
-        k_nps,
-        n_csat,
-        k_csat,
-        n_ces,
-        k_ces,
-        volume,
-    ) in found:
-        if rows.ignored and (dimension in rows.ignored or f"{dimension}:{value}" in rows.ignored):
-            continue
-        if dimension == TOPIC:
-            cells.append((Key(tenant, dimension, value, Measure.NEGATIVE), at, k_negative, 0.0))
-            continue
-        counted = (
-            (Measure.NEGATIVE, k_negative, n_label),
-            (Measure.NET, k_net, n_label),
-            (Measure.NPS, k_nps, n_nps),
-            (Measure.CSAT, k_csat, n_csat),
-            (Measure.CES, k_ces, n_ces),
-        )
-        cells += [(Key(tenant, dimension, value, measure), at, k, n) for measure, k, n in counted if n]
-        if dimension == ALL:
-            cells.append((Key(tenant, ALL, "", Measure.VOLUME), at, 0.0, volume))
-    rows.ensure(key for key, *_ in cells)
-    k, n = np.zeros((len(rows.keys), pieces)), np.zeros((len(rows.keys), pieces))
-    if cells:
-        place_of = np.array([rows.number[key] for key, *_ in cells]), np.array([at for _, at, _, _ in cells])
-        k[place_of] = [float(one) for _, _, one, _ in cells]
-        n[place_of] = [float(one) for _, _, _, one in cells]
+    if not columns:
+        return np.zeros((len(rows.keys), pieces)), np.zeros((len(rows.keys), pieces))
+    named: list[tuple[str, str, str]] = list(zip(*columns[:3], strict=True))
+    counts = [np.asarray(column, dtype=np.float64) for column in columns[3:]]
+    at, n_label, k_negative, k_net, n_nps, k_nps, n_csat, k_csat, n_ces, k_ces, volume = counts
+    topic = np.array([dimension == TOPIC for _, dimension, _ in named])
+    root = np.array([dimension == ALL for _, dimension, _ in named])
+    watched = np.array([not rows.ignores(dimension, value) for _, dimension, value in named])
+    # Of a topic only the complaints count; its answers are the tenant's, put in below.
+    cells = (
+        (Measure.NEGATIVE, k_negative, np.where(topic, 0.0, n_label), watched & (topic | (n_label > 0))),
+        (Measure.NET, k_net, n_label, watched & ~topic & (n_label > 0)),
+        (Measure.NPS, k_nps, n_nps, watched & ~topic & (n_nps > 0)),
+        (Measure.CSAT, k_csat, n_csat, watched & ~topic & (n_csat > 0)),
+        (Measure.CES, k_ces, n_ces, watched & ~topic & (n_ces > 0)),
+        (Measure.VOLUME, np.zeros_like(volume), volume, root),
+    )
+    used = [(measure, k, n, np.flatnonzero(use)) for measure, k, n, use in cells]
+    rows.add(dict.fromkeys((named[line], measure) for measure, _, _, lines in used for line in lines))
+    k_all, n_all = np.zeros((len(rows.keys), pieces)), np.zeros((len(rows.keys), pieces))
+    for measure, k, n, lines in used:
+        numbers = np.array([rows.place[(named[line], measure)] for line in lines], dtype=np.int64)
+        piece = at[lines].astype(np.int64)
+        k_all[numbers, piece], n_all[numbers, piece] = k[lines], n[lines]
     of_all = rows.detector.baseline.of_all
-    n[of_all] = n[rows.detector.baseline.parent[of_all]]
-    return k, n
+    n_all[of_all] = n_all[rows.detector.baseline.parent[of_all]]
+    return k_all, n_all
 
 
 def windows_of(client: Client, rows: Rows, at: float) -> tuple[Floats, Floats]:
