@@ -211,7 +211,8 @@ def _extra(attributes: Attributes, data: Any) -> str:
     return _json({**extensions, **unknown}) if extensions else _json(unknown)
 
 
-def _digest(value: bytes) -> int:
+def digest(value: bytes) -> int:
+    """The hash of an event's bytes that breaks ties between versions, 0..2^64-1."""
     return xxh3_64_intdigest(value)
 
 
@@ -253,7 +254,7 @@ def _response_row(record: Record, value: bytes, attributes: Attributes, data: Re
         now_ms,
         attributes.id,
         _extra(attributes, data),
-        _digest(value),
+        digest(value),
         int(data.deleted or False),
     )
 
@@ -282,7 +283,7 @@ def _interaction_row(
         now_ms,
         attributes.id,
         _extra(attributes, data),
-        _digest(value),
+        digest(value),
         int(data.deleted or False),
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipeline.chaos.stream import Sent
-from pipeline.decoding import _digest as digest  # which hash breaks ties is no part of the rule
+from pipeline.decoding import digest  # which hash breaks ties is no part of the rule
 from schemas import scores, topics
 from schemas.rows import from_ms, to_ms
 from schemas.scales import Band, scale
@@ -64,10 +64,12 @@ def expect(sent: Iterable[Sent]) -> Expected:
             if identity not in state.responses or row["version"] > state.responses[identity]["version"]:
                 state.responses[identity] = row
         else:
-            row = _interaction(record, attributes)
+            row = _interaction(record, attributes, data)
             place = (data["tenant"], attributes["source"], data["interaction_id"])
             if place not in state.interactions or row["version"] > state.interactions[place]["version"]:
                 state.interactions[place] = row
+    state.responses = {identity: row for identity, row in state.responses.items() if not row["deleted"]}
+    state.interactions = {place: row for place, row in state.interactions.items() if not row["deleted"]}
     return state
 
 
@@ -95,6 +97,7 @@ def _response(record: Sent, attributes: dict[str, Any], data: dict[str, Any]) ->
         "band": found.bands[data["score"]] if found else None,
         "comment": data.get("comment", ""),
         "excluded": data.get("excluded", False),
+        "deleted": data.get("deleted", False),
         "survey": data["survey"],
         "touchpoint": data["touchpoint"],
         "channel": data["channel"],
@@ -106,10 +109,11 @@ def _response(record: Sent, attributes: dict[str, Any], data: dict[str, Any]) ->
     }
 
 
-def _interaction(record: Sent, attributes: dict[str, Any]) -> dict[str, Any]:
+def _interaction(record: Sent, attributes: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     occurred = _clamped(attributes["time"], record.timestamp)
     return {
         "event_id": attributes["id"],
+        "deleted": data["deleted"],
         "occurred": occurred,
         "version": (occurred, digest(record.value), -record.timestamp),
     }

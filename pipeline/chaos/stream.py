@@ -1,7 +1,6 @@
-"""The stream of a seed: responses with duplicates, edits, junk, late and future events, hot keys; and interactions.
+"""The stream of a seed: responses with duplicates, edits, deletions, junk, late and future events; and interactions.
 
 Goes to `pipeline.chaos.play`, which sends it to the topics in this order. The same seed and run make the same records.
-Tombstones are missing: `schemas.events.Response` knows no deletion yet.
 """
 
 from __future__ import annotations
@@ -84,6 +83,8 @@ def _response(rng: random.Random, run: str, place: int, at: int) -> dict[str, An
         data["comment"] = rng.choice(_COMMENTS)
     if rng.random() < 0.05:
         data["excluded"] = True
+    if rng.random() < 0.06:  # of identities that come several times, so that some are brought back
+        data["deleted"] = True
     occurred = at - rng.choice((0, 10, 3600, 40 * 86_400)) * _SECOND - rng.randrange(100_000)
     if rng.random() < 0.03:
         occurred = at + rng.choice((60, 4 * 3600)) * _SECOND  # the second is beyond what clocks may differ by
@@ -99,6 +100,7 @@ def _interaction(rng: random.Random, run: str, place: int) -> dict[str, Any]:
         "interaction_id": f"i{rng.randrange(1 + place)}",
         "customer_id": f"c{rng.randrange(500)}",
         "action": rng.choice(("order_placed", "survey_sent")),
+        "deleted": rng.random() < 0.05,
     }
 
 
