@@ -1,7 +1,8 @@
 """What runs on one machine, and where: the parts that `vocstream up` starts, their folders and their ports.
 
 DIR/broker and DIR/store hold the data, DIR/worker what faust keeps, DIR/logs what the parts print, and
-DIR/addresses.json where they are. Ports count from the base: Kafka, ClickHouse, then a health port a worker.
+DIR/addresses.json where they are. Ports count from the base: Kafka, ClickHouse, then a health port a worker and
+the sentinel's.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ async def running(data: Path, port_base: int, on_event: OnEvent) -> AsyncIterato
             addresses = await _start_infrastructure(supervisor, data, port_base)
             settings = ClickHouseSettings(url=SecretStr(addresses["clickhouse"]))
             await _unless_cancelled(lambda: _prepare(settings, addresses["kafka"], on_event))
-            await supervisor.start(*(_worker(lane, data, port_base + 2 + i, addresses) for i, lane in enumerate(LANES)))
+            await supervisor.start(
+                *(_worker(lane, data, port_base + 2 + i, addresses) for i, lane in enumerate(LANES)),
+                _sentinel(data, port_base + 2 + len(LANES), addresses),
+            )
             write_addresses(addresses_file, addresses)
             yield addresses
         finally:
@@ -140,6 +144,17 @@ def _worker(lane: str, data: Path, health_port: int, addresses: dict[str, str]) 
     }
     arguments = ["--lane", lane, "--data", str(data / "worker")]
     return Part("worker", arguments, lambda: answers(health), environment, name=f"worker-{lane}")
+
+
+def _sentinel(data: Path, health_port: int, addresses: dict[str, str]) -> Part:
+    """Alerts; receivers and rules are in DIR/alerts.yaml, if there is one."""
+    health = addresses["sentinel_health"] = f"http://127.0.0.1:{health_port}/healthz"
+    environment = {
+        "VOC_KAFKA_BROKERS": addresses["kafka"],
+        "VOC_CLICKHOUSE_URL": addresses["clickhouse"],
+        "VOC_HEALTH_PORT": str(health_port),
+    }
+    return Part("sentinel", ["--data", str(data)], lambda: answers(health), environment)
 
 
 def _prepare(settings: ClickHouseSettings, brokers: str, on_event: OnEvent) -> None:

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
+from schemas.alerts import ALERT_TYPE, AlertEvent
 from schemas.dead_letter import DeadLetter
 from schemas.envelope import Envelope, InteractionEvent, ResponseEvent
 from schemas.rows import EnrichedResponse
@@ -104,6 +105,15 @@ TOPICS: tuple[Topic[BaseModel], ...] = (
         "Records that could not be used, with the reason.",
         "both lanes",
         "the engineer on call",
+        Compatibility.FULL,
+    ),
+    Topic(
+        ALERTS,
+        AlertEvent,
+        ALERT_TYPE,
+        "Spikes, drifts and silences of feedback, as they fire and as they are resolved.",
+        "the sentinel",
+        "anyone",
         Compatibility.FULL,
     ),
 )

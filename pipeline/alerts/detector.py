@@ -31,7 +31,7 @@ class DetectorSettings:
 
     baseline: BaselineSettings = field(default_factory=BaselineSettings)
     fire_q: float = 0.2
-    fire_p: float = 1e-3  # with few series the correction for many tests corrects little: this holds at any size
+    fire_p: float = 2e-3  # with few series the correction for many tests corrects little: this holds at any size
     sure_p: float = 1e-5  # so far out that one tick is enough
     pending: int = 2  # ticks, and at least
     pending_seconds: float = 60.0
