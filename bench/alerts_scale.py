@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.alerts.series import Rows, windows_of
+from pipeline.alerts.rows import Rows
+from pipeline.alerts.series import windows_of
 from pipeline.alerts.store import AlertStore
 from pipeline.alerts.watch import Watch
 from tests.integration.alerts_rig import HOUR, NOW, alert_store, put, response

@@ -12,7 +12,8 @@ from urllib.parse import quote
 from pipeline.alerts.config import Rule
 from pipeline.alerts.evidence import shown_by, typical_comments
 from pipeline.alerts.grouping import Reading
-from pipeline.alerts.series import Key, moment
+from pipeline.alerts.rows import Key
+from pipeline.alerts.series import moment
 from pipeline.alerts.store import AlertStore
 from pipeline.alerts.words import language_of, sentence
 from schemas.alerts import Alert, Driver, Kind, Series, Status

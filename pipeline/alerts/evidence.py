@@ -11,7 +11,7 @@ import numpy as np
 from clickhouse_connect.driver.client import Client
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from pipeline.alerts.series import Key
+from pipeline.alerts.rows import Key
 from pipeline.redaction import redact
 from schemas.alerts import Measure
 

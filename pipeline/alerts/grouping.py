@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.alerts.baseline import Ints
 from pipeline.alerts.detector import Outcome
-from pipeline.alerts.series import ALL, TOPIC, Key, Rows
+from pipeline.alerts.rows import ALL, TOPIC, Key, Rows
 from pipeline.alerts.stats import Floats, upper_tail
 from schemas.alerts import Driver, Measure
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from clickhouse_connect.driver.client import Client
 
 from pipeline.alerts.config import AlertConfig
-from pipeline.alerts.series import Rows
+from pipeline.alerts.rows import Rows
 from pipeline.alerts.store import AlertStore
 from pipeline.alerts.watch import Watch
 from schemas.alerts import Alert, Status

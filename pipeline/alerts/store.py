@@ -13,7 +13,8 @@ import numpy as np
 from clickhouse_connect.driver.client import Client
 
 from pipeline.alerts.detector import Detector
-from pipeline.alerts.series import Key, Rows, moment
+from pipeline.alerts.rows import Key, Rows
+from pipeline.alerts.series import moment
 from schemas.alerts import Alert, Measure, Status
 from schemas.rows import to_ms
 

@@ -21,7 +21,8 @@ from pipeline.alerts.describe import Words, of_drift, of_rule, of_silence, of_sp
 from pipeline.alerts.detector import Detector, DetectorSettings, Outcome
 from pipeline.alerts.evidence import overlap
 from pipeline.alerts.grouping import explain
-from pipeline.alerts.series import ALL, Key, Rows, count, moment, windows_of
+from pipeline.alerts.rows import ALL, Key, Rows
+from pipeline.alerts.series import count, moment, windows_of
 from pipeline.alerts.stats import Floats
 from pipeline.alerts.store import AlertStore
 from schemas.alerts import Alert, Kind, Measure, Series, Status

@@ -67,7 +67,8 @@ def check(config: ConfigOption = None, data: DataOption = DEFAULT_DATA, json_out
     import time
 
     from pipeline.alerts.detector import Detector
-    from pipeline.alerts.series import Rows, count
+    from pipeline.alerts.rows import Rows
+    from pipeline.alerts.series import count
 
     found = _config(config, data)
     rows = Rows(Detector(), ignored=frozenset(found.ignore))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.alerts.evidence import central, condition, quoted
-from pipeline.alerts.series import Key
+from pipeline.alerts.rows import Key
 from pipeline.alerts.words import as_score, language_of, sentence
 from schemas.alerts import Kind, Measure, Series
 
