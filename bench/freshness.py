@@ -42,7 +42,7 @@ def response(name: str, **more: Any) -> Message:
 
 async def load(brokers: str, name: str, burst: int, acknowledged: dict[str, float]) -> None:
     """SECONDS of RATE events a second, probes among them; after a third of it `burst` comments at once."""
-    load_producer, probe_producer = Producer(brokers, retry_for=30), Producer(brokers, retry_for=30)
+    load_producer, probe_producer, burst_producer = (Producer(brokers, retry_for=30) for _ in range(3))
     comments = [comment["text"] for comment in corpus()]
     bursting: asyncio.Task[None] | None = None
     began = time.perf_counter()
@@ -53,15 +53,15 @@ async def load(brokers: str, name: str, burst: int, acknowledged: dict[str, floa
             load_producer.publish([response(f"{name}-{tick}-{i}", survey="load") for i in range(each)])
         )
         if burst and tick == SECONDS * PROBES_A_SECOND // 3:
-            messages = [response(f"{name}-burst-{i}", survey="load", comment=comments[i % 5000]) for i in range(burst)]
-            bursting = asyncio.create_task(Producer(brokers, retry_for=30).publish(messages))
+            said = [response(f"{name}-burst-{i}", survey="load", comment=comments[i]) for i in range(burst)]
+            bursting = asyncio.create_task(burst_producer.publish(said))
         probe = f"{name}-probe-{tick}"
         await probe_producer.publish([response(probe, survey=probe)])
         acknowledged[probe] = time.perf_counter()
         await filling
     if bursting is not None:
         await bursting
-    for producer in (load_producer, probe_producer):
+    for producer in (load_producer, probe_producer, burst_producer):
         producer.close()
 
 
@@ -98,8 +98,8 @@ async def run() -> None:
                 for name, burst in (("steady", 0), ("burst", BURST)):
                     lags = await measure(addresses["kafka"], client, name, burst)
                     p50, p95, p99 = np.percentile(lags, [50, 95, 99])
-                    load_name = f"{RATE} events/s" + (f" and {burst:,} comments at once" if burst else "")
-                    rows.append((load_name, len(lags), f"{p50:.2f}", f"{p95:.2f}", f"{p99:.2f}", f"{max(lags):.2f}"))
+                    what = f"{RATE} events/s" + (f" and {burst:,} comments at once" if burst else "")
+                    rows.append((what, len(lags), f"{p50:.2f}", f"{p95:.2f}", f"{p99:.2f}", f"{max(lags):.2f}"))
     save(
         "freshness",
         "Freshness: acknowledged by the broker to seen in the score view, seconds",
