@@ -18,7 +18,8 @@ from models.taxonomy import Topic
 Floats = NDArray[np.float32]
 
 # Cosine, after the phrases' common mean is taken out, above which a clause speaks of a topic, and the slope that turns
-# the distance from it into a confidence. Chosen on the training half of models/corpus.
+# the distance from it into a confidence. Set by hand, not fitted to any corpus: a topic of one's own has no comments to
+# fit them to, and the topics that the shipped heads know have thresholds of their own, which are fitted.
 THRESHOLD = 0.45
 SLOPE = 12.0
 
