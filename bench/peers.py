@@ -13,6 +13,7 @@ import uvloop
 from infra.clickhouse.client import connect
 from infra.clickhouse.settings import ClickHouseSettings
 from pipeline.decoding import decode_response
+from pipeline.files import LineRecord
 from pipeline.settings import StreamSettings
 from pipeline.worker import now_ms
 from pipeline.writer import Writer
@@ -49,6 +50,14 @@ async def bare() -> None:
             await consumer.commit()
 
 
+def _record(message: Any) -> LineRecord:
+    """faust's message as a Kafka record: its timestamp is in seconds."""
+    at = int(message.timestamp * 1000)
+    return LineRecord(
+        message.topic, message.partition, message.offset, at, message.key, message.value, message.headers or ()
+    )
+
+
 def stock() -> None:
     """faust with its own transport."""
     import faust
@@ -72,7 +81,7 @@ def stock() -> None:
     @app.agent(source, concurrency=1)
     async def ingest(stream: Any) -> None:
         async for found in stream.noack_take(2_000, within=0.2):
-            rows = [decode_response(event.message, now_ms()) for event in found]
+            rows = [decode_response(_record(event.message), now_ms()) for event in found]
             await writer.write([row for row in rows if isinstance(row, ResponseRow)])
             for event in found:
                 await stream.ack(event)

@@ -93,9 +93,6 @@ class Worker:
 
     async def run(self) -> None:
         """Start, work until told to stop or until a fault, stop."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stopped.set)
         if self._lane == "scores":
             self._agent(topics.RESPONSES, self._synchronous(lanes.score_responses), "responses", ResponseRow._fields)
             self._agent(
@@ -109,6 +106,8 @@ class Worker:
                 "responses",
                 ResponseRow._fields,
             )
+        for number in (signal.SIGINT, signal.SIGTERM):  # until here a signal ends us at once: nothing is under way
+            asyncio.get_running_loop().add_signal_handler(number, self._stopped.set)
         jobs = [self._watched(flusher.run()) for flusher in self._flushers] + [self._watched(self._watch_for_stalls())]
         try:
             await self._app.start()
