@@ -104,7 +104,8 @@ async def run() -> None:
         "freshness",
         "Freshness: acknowledged by the broker to seen in the score view, seconds",
         f"All parts on one machine, {SECONDS} s each, {PROBES_A_SECOND} probes a second, "
-        f"read every {POLL * 1000:.0f} ms beside the query's own time.\n\n" + markdown(["load", "probes", "p50", "p95", "p99", "max"], rows),
+        f"read every {POLL * 1000:.0f} ms beside the query's own time.\n\n"
+        + markdown(["load", "probes", "p50", "p95", "p99", "max"], rows),
     )
 
 
