@@ -10,6 +10,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -439,7 +440,11 @@ def test_survives_sigkill_ends_soon_on_sigterm_and_says_what_is_in_use(tmp_path:
             (["--data", str(tmp_path / "other"), "--port", str(first.port)], "cannot listen on"),
         ):
             done = subprocess.run(
-                ["python", "-m", "infra.store", *arguments], capture_output=True, text=True, timeout=30, check=False
+                [sys.executable, "-m", "infra.store", *arguments],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
             )
             assert done.returncode == 1
             assert words in done.stderr
