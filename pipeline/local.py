@@ -113,10 +113,8 @@ async def _start_infrastructure(supervisor: Supervisor, data: Path, port_base: i
     if os.environ.get("VOC_KAFKA_BROKERS"):
         addresses["kafka"] = StreamSettings().kafka_brokers
     else:
-        kafka = addresses["kafka"] = f"127.0.0.1:{port_base}"
-        parts.append(
-            Part("broker", ["--data", str(data / "broker"), "--port", str(port_base)], lambda: _kafka_answers(kafka))
-        )
+        addresses["kafka"] = f"127.0.0.1:{port_base}"
+        parts.append(broker_part(data / "broker", port_base))
     if os.environ.get("VOC_CLICKHOUSE_URL"):
         addresses["clickhouse"] = ClickHouseSettings().url.get_secret_value()
     else:
@@ -124,15 +122,19 @@ async def _start_infrastructure(supervisor: Supervisor, data: Path, port_base: i
         credentials = load_or_create_credentials(data / "store")
         addresses["clickhouse"] = credentials.url("127.0.0.1", port)
         addresses["clickhouse_reader"] = credentials.url("127.0.0.1", port, readonly=True)
-        parts.append(
-            Part(
-                "store",
-                ["--data", str(data / "store"), "--port", str(port)],
-                lambda: answers(f"http://127.0.0.1:{port}/ping"),
-            )
-        )
+        parts.append(store_part(data / "store", port))
     await supervisor.start(*parts)
     return addresses
+
+
+def broker_part(data: Path, port: int) -> Part:
+    """The embedded broker on 127.0.0.1:`port` over `data`."""
+    return Part("broker", ["--data", str(data), "--port", str(port)], lambda: _kafka_answers(f"127.0.0.1:{port}"))
+
+
+def store_part(data: Path, port: int) -> Part:
+    """The embedded store on 127.0.0.1:`port` over `data`."""
+    return Part("store", ["--data", str(data), "--port", str(port)], lambda: answers(f"http://127.0.0.1:{port}/ping"))
 
 
 def _worker(lane: str, data: Path, health_port: int, addresses: dict[str, str]) -> Part:

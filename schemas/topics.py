@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from schemas.alerts import ALERT_TYPE, AlertEvent
 from schemas.dead_letter import DeadLetter
-from schemas.envelope import Envelope, InteractionEvent, ResponseEvent
+from schemas.envelope import INTERACTION_TYPE, RESPONSE_TYPE, Envelope, InteractionEvent, ResponseEvent
 from schemas.rows import EnrichedResponse
 
 INTERACTIONS = "feedback.interactions"
@@ -65,7 +65,7 @@ TOPICS: tuple[Topic[BaseModel], ...] = (
     Topic(
         INTERACTIONS,
         InteractionEvent,
-        "vocstream.interaction.v1",
+        INTERACTION_TYPE,
         "What customers did.",
         "upstream apps, the collector, `vocstream emit`",
         "score lane",
@@ -74,7 +74,7 @@ TOPICS: tuple[Topic[BaseModel], ...] = (
     Topic(
         RESPONSES,
         ResponseEvent,
-        "vocstream.response.v1",
+        RESPONSE_TYPE,
         "What customers said: scores and comments.",
         "upstream apps, the collector, `vocstream emit`",
         "score lane",
