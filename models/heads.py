@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from models import adapters
 from models.errors import ModelError
 
 SHIPPED = Path(__file__).parent / "weights" / "default"
@@ -110,7 +111,8 @@ def save(folder: Path, heads: Heads, card: HeadsCard, encoder_state: dict[str, t
     # float16 halves the file; the heads were compared with their float32 selves when this was chosen.
     save_file({k: v.half().contiguous() for k, v in heads.state_dict().items()}, folder / WEIGHTS)
     if encoder_state:
-        save_file(_packed(encoder_state), folder / ENCODER_WEIGHTS)
+        learnt = any(name.endswith(adapters.DOWN) for name in encoder_state)
+        save_file(encoder_state if learnt else _packed(encoder_state), folder / ENCODER_WEIGHTS)
     (folder / CARD).write_text(json.dumps(card.model_dump(), indent=1) + "\n", encoding="utf-8")
 
 
@@ -170,13 +172,14 @@ def probabilities(logits: torch.Tensor, temperature: float) -> Any:
 
 
 def apply_to_encoder(folder: Path, model: nn.Module) -> None:
-    """Puts the encoder tensors that training changed, if the folder has any, into `model`."""
+    """Puts what training changed of the encoder, if the folder has any, into `model`: factors merged, or tensors."""
     path = folder / ENCODER_WEIGHTS
     if not path.is_file():
         return
     try:
-        state = _unpacked(load_file(path))
-        known = dict(model.named_parameters())
+        kept, known = load_file(path), dict(model.named_parameters())
+        learnt = any(name.endswith(adapters.DOWN) for name in kept)
+        state = adapters.merged(kept, known) if learnt else _unpacked(kept)
         for name, value in state.items():
             if known[name].shape != value.shape:
                 raise RuntimeError(f"{name} is {tuple(value.shape)}, the encoder's is {tuple(known[name].shape)}")

@@ -1,1 +1,4 @@
-"""How the shipped weights are made: data in, `models/weights/default` out. Not imported when labelling."""
+"""How the shipped weights are made: data in, `models/weights/default` out. Not imported when labelling.
+
+The entry is `models.training.train.train`; `python -m models.training --help` and `vocstream train` call it.
+"""

@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from models.heads import CLASSES, LEVELS
 from models.taxonomy import Taxonomy
 from models.text import clean
+from models.training.intents import BANKING, CLINC, FOREIGN_PARENTS, topic_of
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 CLASS_SETS = {
@@ -29,6 +30,7 @@ CLASS_SETS = {
 }
 THREE = {"negative": "any_negative", "neutral": "neutral", "positive": "any_positive"}
 
+EVERYDAY = "everyday"  # the trade of comments that are about no trade
 CONTRAST = {"en": "but", "pt": "mas", "es": "pero"}
 
 # Aspects of MAMS that mean one topic of ours; its `place`, `menu`, `service` and `miscellaneous` mean several.
@@ -48,6 +50,7 @@ class Example:
 
     `classes`: which sentiment classes may be right, empty when not told. `mentions`: topic -> the levels that may be
     right. `absent`: topics known not to be mentioned. `exhaustive`: whether that is all topics not in `mentions`.
+    `everyday`: about life in general, not about a purchase or a service.
     """
 
     text: str
@@ -56,6 +59,7 @@ class Example:
     absent: frozenset[str] = frozenset()
     exhaustive: bool = False
     language: str = ""
+    everyday: bool = False
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -79,7 +83,12 @@ def own_corpus(split: str, folder: Path = CORPUS) -> list[Example]:
                 if mention["sentiment"] in LEVELS
             }
             classes = CLASS_SETS[row["sentiment"]]
-            examples.append(Example(clean(row["text"]), classes, mentions, exhaustive=True, language=row["language"]))
+            examples.append(
+                Example(
+                    clean(row["text"]), classes, mentions, exhaustive=True, language=row["language"],
+                    everyday=row["trade"] == EVERYDAY,
+                )
+            )  # fmt: skip
     return examples
 
 
@@ -124,6 +133,19 @@ def questions(folder: Path) -> list[Example]:
         Example(clean(row["text"]), CLASS_SETS["neutral"], language="en")
         for row in read_lines(folder / "clinc150_train.jsonl")
     ]
+
+
+def intents(folder: Path, topics: Taxonomy, most: int, seed: int) -> list[Example]:
+    """Sentences of Banking77 and CLINC150 that speak of a topic of ours, at most `most` a topic and corpus."""
+    absent = frozenset(topic.id for topic in topics.topics if topic.parent in FOREIGN_PARENTS)
+    found: dict[tuple[str, str], list[Example]] = {}
+    for name, table in (("banking77_train", BANKING), ("clinc150_train", CLINC)):
+        for row in read_lines(folder / f"{name}.jsonl"):
+            topic = topic_of(table, row["label"])
+            if topic in topics.ids:
+                example = Example(clean(row["text"]), frozenset(), {topic: frozenset()}, absent, language="en")
+                found.setdefault((name, topic), []).append(example)
+    return [example for key in sorted(found) for example in sample(found[key], most, seed)]
 
 
 def taxonomy_phrases(topics: Taxonomy) -> list[Example]:
@@ -175,13 +197,14 @@ def balanced(examples: list[Example], count: int, seed: int) -> list[Example]:
     return sample(chosen, len(chosen), seed)
 
 
-def public(folder: Path, emotions: int, seed: int) -> list[Example]:
-    """The public training rows: all of UCI and MAMS, `emotions` of GoEmotions, a few questions."""
+def public(folder: Path, topics: Taxonomy, emotions: int, seed: int) -> list[Example]:
+    """The public training rows: all of UCI and MAMS, `emotions` of GoEmotions, a few questions and intents."""
     return [
         *uci(folder),
         *mams(folder),
         *balanced(goemotions(folder), emotions, seed),
         *sample(questions(folder), emotions // 15, seed),
+        *intents(folder, topics, emotions // 90, seed),
     ]
 
 
@@ -189,6 +212,25 @@ def public_aside(folder: Path, count: int, seed: int) -> list[Example]:
     """About `count` public rows that `public` never returns, to calibrate on."""
     half = count // 2
     return [*balanced(goemotions(folder, "dev"), half, seed), *sample(mams(folder, "val"), half, seed)]
+
+
+def with_handles(examples: list[Example], share: float, seed: int) -> list[Example]:
+    """A `share` of `examples` addressed to an account, or with a link at the end, as public posts are."""
+    generator = random.Random(seed)
+    dressed = []
+    for example in examples:
+        text = example.text
+        if generator.random() < share:
+            text = " ".join(["@user"] * generator.choice((1, 1, 1, 2)) + [text])
+        if generator.random() < share / 3:
+            text += " http"
+        dressed.append(replace(example, text=text))
+    return dressed
+
+
+def shuffled(rows: list[Any], seed: int = 3) -> list[Any]:
+    """The same rows in another order, always the same one."""
+    return random.Random(seed).sample(rows, len(rows))
 
 
 def sample(examples: list[Example], count: int, seed: int) -> list[Example]:

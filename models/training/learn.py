@@ -7,38 +7,24 @@ topics that are told of. Sentiment of each topic: as sentiment, over the topics 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.encoder import Encoder
 from models.heads import CLASSES, LEVELS
 from models.training.data import Example
-from models.training.network import Lower, Network, batches, lower_states
+from models.training.network import Lower, Network, batches
+from models.training.settings import TrainSettings
 
-TOPIC_WEIGHT = 8.0  # a mean over thirty topics that are mostly absent is a small number
-FEELING_WEIGHT = 1.5
+Tell = Callable[[str], None]
+LOSS_WEIGHTS = (1.0, 8.0, 1.5)  # topics: a mean over thirty that are mostly absent is a small number
 PRESENT_WEIGHT = 4.0  # a topic is absent thirty times for each time it is present; the root of that evens it out
 SMOOTHING = 0.05
 WARM_UP = 0.06  # share of the steps in which the learning rate rises
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is chosen for a training run; all of it is written to the card."""
-
-    first_layer: int
-    epochs: int
-    rate: float
-    head_rate: float
-    budget: int
-    public_share: float
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -96,66 +82,92 @@ def losses(network: Network, lower: Lower, targets: Targets, rows: Sequence[int]
     )
 
 
-def learn(
+def descend(
     network: Network,
-    encoder: Encoder,
-    own: Sequence[Example],
-    public: Sequence[Example],
-    topics: Sequence[str],
-    options: Options,
-    cache: Path | None = None,
-) -> float:
-    """Trains `network` in place; an epoch sees all of `own` and a fresh share of `public`. Returns seconds."""
-    generator = np.random.default_rng(options.seed)
-    examples = [*own, *public]
-    lower = lower_states(encoder, [example.text for example in examples], options.first_layer, cache)
-    targets = Targets.of(examples, topics)
-    drawn = int(len(public) * options.public_share)
-    epochs = []
-    for _ in range(options.epochs):
-        others = len(own) + generator.choice(len(public), drawn, replace=False)
-        epochs.append(list(batches(lower, options.budget, generator, [*range(len(own)), *others.tolist()])))
-    steps = sum(map(len, epochs))
-    print(f"{len(own)} own and {drawn} public comments an epoch, {steps} steps", flush=True)
-
-    groups = [
-        {"params": list(network.layers.parameters()), "lr": options.rate},
-        {"params": list(network.heads.parameters()), "lr": options.head_rate},
-    ]
+    lower: Lower,
+    targets: Targets,
+    plan: Sequence[Sequence[int]],
+    groups: list[dict[str, Any]],
+    weights: Sequence[float],
+    tell: Tell,
+) -> None:
+    """Gradient descent over the batches of `plan`; `groups` are the parameters and their rates (AdamW's)."""
     optimiser = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.01, fused=True)
+    steps = len(plan)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / (WARM_UP * steps + 1), (steps - step) / steps)
     )
-    weights = torch.tensor([1.0, TOPIC_WEIGHT, FEELING_WEIGHT])
+    learnt = [parameter for group in groups for parameter in group["params"]]
+    recent, started = torch.zeros(3), time.monotonic()
     network.train()
-    started = time.monotonic()
-    recent = torch.zeros(3)
-    for step, rows in enumerate((rows for epoch in epochs for rows in epoch), 1):
+    for step, rows in enumerate(plan, 1):
         parts = losses(network, lower, targets, rows)
         optimiser.zero_grad()
-        (parts * weights).sum().backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        (parts * torch.tensor(weights)).sum().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
         optimiser.step()
         schedule.step()
         recent = 0.98 * recent + 0.02 * parts.detach()
-        if step % 50 == 0:
+        if step % 50 == 0 or step == steps:
             mean = (recent / (1 - 0.98**step)).tolist()
             spent = time.monotonic() - started
-            print(f"step {step}/{steps} {spent:.0f} s, {spent / step * steps:.0f} s in all; sentiment {mean[0]:.3f} "
-                  f"topics {mean[1]:.4f} their sentiment {mean[2]:.3f}", flush=True)  # fmt: skip
+            left = spent / step * (steps - step)
+            tell(f"step {step} of {steps}, {left:.0f} s to go; loss of sentiment {mean[0]:.3f}, "
+                 f"topics {mean[1]:.4f}, their sentiment {mean[2]:.3f}")  # fmt: skip
     network.eval()
-    return time.monotonic() - started
 
 
-def predict(
-    network: Network, encoder: Encoder, texts: Sequence[str], cache: Path | None = None
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Sentiment logits (n, 6) and topic logits (n, T) of `texts`."""
-    lower = lower_states(encoder, texts, network.first, cache)
-    overall, topics = [], []
+def learn(
+    network: Network,
+    lower: Lower,
+    own: Sequence[Example],
+    public: Sequence[Example],
+    topics: Sequence[str],
+    settings: TrainSettings,
+    tell: Tell,
+) -> None:
+    """Trains `network` in place; an epoch sees all of `own` and a fresh share of `public` (`lower` holds both)."""
+    generator = np.random.default_rng(settings.seed)
+    targets = Targets.of([*own, *public], topics)
+    drawn = int(len(public) * settings.public_share)
+    plan: list[list[int]] = []
+    for _ in range(settings.epochs):
+        others = len(own) + generator.choice(len(public), drawn, replace=False) if drawn else np.empty(0, int)
+        plan += batches(lower, settings.budget, generator, [*range(len(own)), *others.tolist()])
+    tell(f"{len(own)} comments of our own and {drawn} public ones an epoch, {len(plan)} steps")
+    factors = [parameter for parameter in network.layers.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": factors, "lr": settings.rate},
+        {"params": list(network.heads.parameters()), "lr": settings.head_rate},
+    ]
+    descend(network, lower, targets, plan, groups, LOSS_WEIGHTS, tell)
+
+
+def learn_topics(
+    network: Network, final: Lower, examples: Sequence[Example], topics: Sequence[str], settings: TrainSettings,
+    tell: Tell,
+) -> None:  # fmt: skip
+    """Goes on training what finds topics and their sentiment, and nothing else, on final token vectors."""
+    generator = np.random.default_rng(settings.seed)
+    plan = [rows for _ in range(settings.topic_epochs)
+            for rows in batches(final, settings.budget, generator, range(len(examples)))]  # fmt: skip
+    heads = network.heads
+    learning = [heads.queries, heads.presence, heads.presence_bias, *heads.topic_sentiment.parameters()]
+    layers, network.layers = network.layers, torch.nn.ModuleList()  # the vectors are final already
+    groups = [{"params": learning, "lr": settings.head_rate}]
+    descend(network, final, Targets.of(examples, topics), plan, groups, (0.0, *LOSS_WEIGHTS[1:]), tell)
+    network.layers = layers
+
+
+def predict(network: Network, lower: Lower) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Sentiment logits (n, 6) and topic logits (n, T) of the texts in `lower`."""
+    order = sorted(range(len(lower.rows)), key=lambda at: len(lower.rows[at]))
+    topics = network.heads.presence.shape[0]
+    overall = np.zeros((len(order), len(CLASSES)), np.float32)
+    mentioned = np.zeros((len(order), topics), np.float32)
     with torch.inference_mode():
-        for start in range(0, len(texts), 32):
-            scores = network(*lower.batch(range(start, min(start + 32, len(texts)))))
-            overall.append(scores.sentiment.numpy())
-            topics.append(scores.topics.numpy())
-    return np.concatenate(overall), np.concatenate(topics)
+        for start in range(0, len(order), 40):
+            rows = order[start : start + 40]
+            scores = network(*lower.batch(rows))
+            overall[rows], mentioned[rows] = scores.sentiment.numpy(), scores.topics.numpy()
+    return overall, mentioned

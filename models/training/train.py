@@ -1,100 +1,117 @@
-"""Makes the shipped weights: trains the heads, and the encoder's upper layers, and writes what `models.heads` reads.
+"""Makes the shipped weights: data in, a folder of weights and their card out.
 
-    python -m models.training.train --data FOLDER --first-layer 7 --epochs 5
-    python -m models.training.train --data FOLDER --start models/weights/default --first-layer 12   # heads only
+    train(data: Path | None, out: Path, *, settings: TrainSettings = TrainSettings(), quick: bool = False,
+          tell: Callable[[str], None] = print) -> None
 
-`--data` is the folder of the public corpora (`models.training.data` says which). Everything that chooses is seeded.
-A tenth of our own training comments and unseen parts of the public corpora are kept aside: temperatures and thresholds
-are fitted on them.
+`data` is the folder of the public corpora (`models.training.data` says which; None: our own corpus alone). `out` gets
+the weights that `models.heads` reads, and `card.md`, the model card with the figures measured on our own test split.
+`tell` is handed one line at a time as the work goes on. Everything that chooses is seeded.
+
+1. The encoder's upper layers (low-rank changes of them) and the heads learn together from all examples.
+2. The topic heads learn on, on final token vectors: they need more steps than the encoder bears.
+3. One temperature and a threshold a topic are fitted on comments kept aside, ours and public ones.
 """
 
 from __future__ import annotations
 
-import argparse
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from models import convert, heads, taxonomy
 from models.encoder import Encoder
-from models.training import data
+from models.errors import ModelError
+from models.training import data as corpora
 from models.training.calibrate import fit_temperature, fit_thresholds
-from models.training.learn import Options, Targets, learn, predict
-from models.training.network import Network
+from models.training.card import CARD
+from models.training.card import write as write_card
+from models.training.learn import Targets, Tell, learn, learn_topics, predict
+from models.training.network import Lower, Network, final_states, lower_states
+from models.training.settings import TrainSettings
 
 NAME = "feedback"
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the public corpora (JSON Lines)")
-    parser.add_argument("--out", type=Path, default=heads.SHIPPED)
-    parser.add_argument("--start", type=Path, default=None, help="heads folder to go on from")
-    parser.add_argument("--cache", type=Path, default=None, help="folder that remembers the lower layers' output")
-    parser.add_argument("--first-layer", type=int, default=7, help="lowest layer that learns; 12 = heads only")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--rate", type=float, default=6e-5, help="learning rate of the encoder's layers")
-    parser.add_argument("--head-rate", type=float, default=1e-3)
-    parser.add_argument("--emotions", type=int, default=9000, help="rows of GoEmotions, a third of each class")
-    parser.add_argument("--public-share", type=float, default=0.4, help="share of the public rows an epoch sees")
-    parser.add_argument("--joined", type=int, default=900, help="pairs of own comments made one")
-    parser.add_argument("--budget", type=int, default=1024, help="tokens of a batch")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=7)
-    return parser.parse_args(arguments)
+@dataclass(frozen=True)
+class Material:
+    """What to learn from (`own`, `public`) and what to calibrate on (`aside` of ours, `foreign` of the public)."""
+
+    own: list[corpora.Example]
+    public: list[corpora.Example]
+    aside: list[corpora.Example]
+    foreign: list[corpora.Example]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line; see the module's text."""
-    chosen = parse(arguments)
-    options = Options(
-        chosen.first_layer,
-        chosen.epochs,
-        chosen.rate,
-        chosen.head_rate,
-        chosen.budget,
-        chosen.public_share,
-        chosen.seed,
-    )
-    torch.manual_seed(options.seed)
-    encoder = Encoder.load(convert.ensure_default_model(progress=True), threads=chosen.threads)
+def gather(folder: Path | None, topics: taxonomy.Taxonomy, settings: TrainSettings) -> Material:
+    """Reads and mixes the corpora. Raises ModelError that names what is missing."""
+    corpus = corpora.own_corpus("train")
+    shuffled = corpora.sample(corpus, len(corpus), settings.seed)
+    count = round(len(corpus) * settings.aside)
+    aside, own = shuffled[:count], shuffled[count:]
+    own = [
+        *corpora.with_handles(own, settings.handles, settings.seed),
+        *corpora.joined(own, settings.joined, settings.seed),
+        *corpora.taxonomy_phrases(topics),
+    ]
+    if folder is None:
+        return Material(own, [], aside, [])
+    try:
+        public = corpora.public(folder, topics, settings.emotions, settings.seed)
+        foreign = corpora.public_aside(folder, count, settings.seed)
+    except OSError as error:
+        raise ModelError(f"the folder of public corpora lacks a file: {error}") from error
+    return Material(own, public, aside, foreign)
+
+
+def train(
+    data: Path | None,
+    out: Path,
+    *,
+    settings: TrainSettings | None = None,
+    quick: bool = False,
+    tell: Tell = print,
+) -> None:
+    """See the module's text. Raises ModelError when the encoder or a corpus cannot be had."""
+    settings = settings or TrainSettings()
+    settings = settings.quick() if quick else settings
+    torch.manual_seed(settings.seed)
     topics = taxonomy.load()
-    if chosen.start:
-        heads.apply_to_encoder(chosen.start, encoder.model)
-    network = Network(encoder, options.first_layer, len(topics.ids))
-    if chosen.start:
-        network.heads = heads.load(chosen.start)[0]
+    material = gather(data, topics, settings)
+    encoder = Encoder.load(convert.ensure_default_model(progress=True), threads=settings.threads)
+    network = Network(encoder, settings.first_layer, settings.rank, len(topics.ids))
 
-    corpus = data.own_corpus("train")
-    shuffled = data.sample(corpus, len(corpus), options.seed)
-    aside, own = shuffled[: len(corpus) // 10], shuffled[len(corpus) // 10 :]
-    own += data.taxonomy_phrases(topics) + data.joined(own, chosen.joined, options.seed)
-    public = data.public(chosen.data, chosen.emotions, options.seed)
-    seconds = learn(network, encoder, own, public, topics.ids, options, chosen.cache)
+    def lower(examples: Sequence[corpora.Example]) -> Lower:
+        return lower_states(encoder, [example.text for example in examples], settings.first_layer)
 
-    # Half of what the temperature is fitted on is close to our own comments, half is not: unseen corpora are neither.
-    foreign = data.public_aside(chosen.data, len(aside), options.seed)
-    overall, mentioned = predict(network, encoder, [example.text for example in [*aside, *foreign]], chosen.cache)
-    targets = Targets.of([*aside, *foreign], topics.ids)
-    card = heads.HeadsCard(
+    tell("reading: the encoder's lower layers, once")
+    own = lower(material.own)
+    everything = Lower([*own.rows, *lower(material.public).rows])
+    learn(network, everything, material.own, material.public, topics.ids, settings, tell)
+    learn_topics(network, final_states(network, own), material.own, topics.ids, settings, tell)
+    card = calibrated(network, encoder, lower(material.aside), lower(material.foreign), material, topics, settings)
+    heads.save(out, network.heads, card, network.encoder_state())
+    write_card(out, data, tell)
+    tell(f"written to {out}: weights, {CARD}")
+
+
+def calibrated(
+    network: Network, encoder: Encoder, aside: Lower, foreign: Lower, material: Material, topics: taxonomy.Taxonomy,
+    settings: TrainSettings,
+) -> heads.HeadsCard:  # fmt: skip
+    """Temperature and thresholds that suit the comments kept aside. Half of those are close to our own comments, half
+    are not: comments nobody here has seen are neither."""
+    overall, mentioned = predict(network, aside)
+    strange, _ = predict(network, foreign) if foreign.rows else (overall[:0], None)
+    targets = Targets.of([*material.aside, *material.foreign], topics.ids)
+    return heads.HeadsCard(
         name=NAME,
         encoder=convert.NAME,
         width=encoder.width,
         topics=topics.ids,
-        thresholds=fit_thresholds(mentioned[: len(aside)], targets.present[: len(aside)].numpy()),
-        temperature=fit_temperature(overall, targets.classes.numpy()),
-        training={**asdict(options), "own": len(own), "public": len(public)},
+        thresholds=fit_thresholds(mentioned, targets.present[: len(mentioned)].numpy()),
+        temperature=fit_temperature(np.concatenate([overall, strange]), targets.classes.numpy()),
+        training={**settings.model_dump(), "own": len(material.own), "public": len(material.public)},
     )
-    heads.save(chosen.out, network.heads, card, network.encoder_state())
-    carried = chosen.start and chosen.start / heads.ENCODER_WEIGHTS
-    if not network.layers and carried and carried.is_file() and chosen.start != chosen.out:
-        shutil.copy(carried, chosen.out / heads.ENCODER_WEIGHTS)
-    print(f"written to {chosen.out}: {seconds:.0f} s of training, temperature {card.temperature:.2f}")
-
-
-if __name__ == "__main__":
-    main()
