@@ -1,8 +1,9 @@
-"""Topics, tables and views against what they must hold: every identity, every figure, every piece of junk."""
+"""Topics, tables and views against what they must hold: every identity, every column, every figure, all junk."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,17 @@ from typing import Any, NamedTuple
 from clickhouse_connect.driver.client import Client
 from kafka import KafkaConsumer, TopicPartition
 
-from pipeline.chaos.expected import GRAINS, Expected, differ
+from pipeline.chaos.expected import Expected, Identity, Row
 from pipeline.chaos.stream import Sent
+from pipeline.chaos.views import CROSSED, FEELINGS, METRICS, SCORES, Key, View, net_sentiments, score_cells
 from schemas import topics
 from schemas.rows import to_ms
 
+TOLERANCE = 1e-9  # absolute and relative, of every figure
+MODEL_TOLERANCE = 1e-5  # of what a model says in single precision: its sums depend on what else is in the batch
 _PATIENCE = 30.0  # seconds to read a topic to its end
+_RESPONSE_KEY = ("tenant", "source", "response_id", "question")
+_INTERACTION_KEY = ("tenant", "source", "interaction_id")
 
 
 class Difference(NamedTuple):
@@ -47,28 +53,49 @@ class Comparison:
         self.twice += surplus.total()
         self.differences += [Difference(where, key, found[key], wanted[key]) for key in [*missing, *surplus]]
 
-    def same(self, where: str, key: Any, found: Any, wanted: Any) -> None:
+    def same(self, where: str, key: Any, found: Any, wanted: Any, tolerance: float = TOLERANCE) -> None:
         """Compare one value; numbers to the tolerance."""
         self.figures += 1
+        if found == wanted:
+            return
         numbers = isinstance(found, (int, float)) and isinstance(wanted, (int, float))
-        if differ(found, wanted) if numbers else found != wanted:
+        if not numbers or not math.isclose(found, wanted, rel_tol=tolerance, abs_tol=tolerance):
             self.differences.append(Difference(where, key, found, wanted))
+
+    def same_cells(self, where: str, found: Mapping[Key, Row], wanted: Mapping[Key, Row]) -> None:
+        """Compare the rows of a view, each column of `wanted`; a row too many or too few is one difference."""
+        for key in found.keys() | wanted.keys():
+            if key not in found or key not in wanted:
+                self.differences.append(Difference(where, key, found.get(key), wanted.get(key)))
+                continue
+            for name, figure in wanted[key].items():
+                self.same(f"{where}.{name}", key, found[key][name], figure)
 
 
 def compare(
     client: Client, brokers: str, run: str, wanted: Expected, sent: Sequence[Sent], zones: Mapping[str, str]
 ) -> Comparison:
-    """Compare all that belongs to `run`."""
+    """Compare all that belongs to `run`, whose tenants are those of `zones`."""
     result = Comparison()
-    tenants = {"tenants": list(zones)}
     _compare_topics(result, brokers, run, sent)
-    _compare_responses(result, client, wanted, tenants)
-    _compare_interactions(result, client, wanted, tenants)
     _compare_dead_letters(result, client, brokers, run, wanted)
-    _compare_comments(result, brokers, run, wanted)
-    for grain in GRAINS:
-        _compare_scores(result, client, grain, wanted, tenants, zones)
+    _compare_passed_on(result, brokers, run, wanted)
+    compare_store(result, client, wanted, zones)
     return result
+
+
+def compare_store(result: Comparison, client: Client, wanted: Expected, zones: Mapping[str, str]) -> None:
+    """Compare the facts and every view of scores of the tenants of `zones`."""
+    tenants = list(zones)
+    sql = "SELECT * FROM feedback.enriched_responses WHERE tenant IN {tenants:Array(String)}"
+    _compare_facts(result, "enriched_responses", _rows(client, sql, tenants), wanted.responses, _RESPONSE_KEY)
+    sql = "SELECT * FROM feedback.interactions FINAL WHERE tenant IN {tenants:Array(String)}"
+    _compare_facts(result, "interactions", _rows(client, sql, tenants), wanted.interactions, _INTERACTION_KEY)
+    responses = wanted.responses.values()
+    for view in SCORES:
+        _compare_view(result, view, _cells(client, view, tenants), score_cells(view, responses, zones))
+    for view in FEELINGS:
+        _compare_view(result, view, _cells(client, view, tenants), net_sentiments(view, responses, zones))
 
 
 def read(brokers: str, topic: str, text: str) -> list[Any]:
@@ -94,51 +121,14 @@ def _compare_topics(result: Comparison, brokers: str, run: str, sent: Sequence[S
         result.same_keys(topic, kept, Counter({(s.timestamp, s.value) for s in sent if s.topic == topic}))
 
 
-def _rows(client: Client, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    answer = client.query(sql, parameters=parameters)
-    return [dict(zip(answer.column_names, row, strict=True)) for row in answer.result_rows]
-
-
-def _compare_responses(result: Comparison, client: Client, wanted: Expected, tenants: dict[str, Any]) -> None:
-    sql = """
-        SELECT tenant, source, response_id, question, metric, scale, score, band, comment, excluded, survey, touchpoint,
-            channel, event_id, toUnixTimestamp64Milli(occurred_at) AS occurred,
-            toUnixTimestamp64Milli(updated_at) AS updated, toUnixTimestamp64Milli(received_at) AS received
-        FROM feedback.enriched_responses WHERE tenant IN {tenants:Array(String)}"""
-    rows = _rows(client, sql, tenants)
-    keys = [(row["tenant"], row["source"], row["response_id"], row["question"]) for row in rows]
-    result.same_keys("enriched_responses", Counter(keys), Counter(wanted.responses.keys()))
-    for key, row in zip(keys, rows, strict=True):
-        if key not in wanted.responses:
-            continue
-        right = wanted.responses[key]
-        for name in row.keys() - {"tenant", "source", "response_id", "question", "band", "excluded"}:
-            result.same(f"enriched_responses.{name}", key, row[name], right[name])
-        result.same("enriched_responses.band", key, row["band"], right["band"].value if right["band"] else "")
-        result.same("enriched_responses.excluded", key, bool(row["excluded"]), right["excluded"])
-
-
-def _compare_interactions(result: Comparison, client: Client, wanted: Expected, tenants: dict[str, Any]) -> None:
-    sql = """
-        SELECT tenant, source, interaction_id, event_id, toUnixTimestamp64Milli(occurred_at) AS occurred
-        FROM feedback.interactions FINAL WHERE tenant IN {tenants:Array(String)}"""
-    rows = _rows(client, sql, tenants)
-    keys = [(row["tenant"], row["source"], row["interaction_id"]) for row in rows]
-    result.same_keys("interactions", Counter(keys), Counter(wanted.interactions.keys()))
-    for key, row in zip(keys, rows, strict=True):
-        for name in ("event_id", "occurred"):
-            if key in wanted.interactions:
-                result.same(f"interactions.{name}", key, row[name], wanted.interactions[key][name])
-
-
 def _compare_dead_letters(result: Comparison, client: Client, brokers: str, run: str, wanted: Expected) -> None:
     """Table: one row a record of junk. Topic: each at least once (it is a log: after a kill it may be twice)."""
     junk = f"junk-{run}-"
     records = Counter((r.topic, r.partition, r.offset) for r in read(brokers, topics.RESPONSES, junk))
     sql = """
         SELECT topic, partition, offset FROM feedback.dead_letters FINAL WHERE position(payload, {junk:String}) > 0"""
-    rows = _rows(client, sql, {"junk": junk})
-    result.same_keys("dead_letters", Counter((r["topic"], r["partition"], r["offset"]) for r in rows), records)
+    found = client.query(sql, parameters={"junk": junk}).result_rows
+    result.same_keys("dead_letters", Counter(map(tuple, found)), records)
     letters = [json.loads(record.value)["data"] for record in read(brokers, topics.DEAD_LETTERS, junk)]
     told = Counter({(letter["topic"], letter["partition"], letter["offset"]) for letter in letters})
     result.same_keys(topics.DEAD_LETTERS, told, records)
@@ -153,38 +143,57 @@ def _mark(payload: str, junk: str) -> str:
     return payload[begin:end]
 
 
-def _compare_comments(result: Comparison, brokers: str, run: str, wanted: Expected) -> None:
-    """Every comment of a newest version went on to the label lane."""
-    passed_on = {json.loads(record.value)["data"]["event_id"] for record in read(brokers, topics.COMMENTS, run)}
-    with_comment = {row["event_id"] for row in wanted.responses.values() if row["comment"]}
-    result.same_keys(topics.COMMENTS, Counter(passed_on & with_comment), Counter(with_comment))
+def _compare_passed_on(result: Comparison, brokers: str, run: str, wanted: Expected) -> None:
+    """Every comment of a newest version went on to the label lane; and every labelled one to `feedback.enriched`."""
+    for topic, column in ((topics.COMMENTS, "comment"), (topics.ENRICHED, "model_version")):
+        due = {row["event_id"] for row in wanted.responses.values() if row[column]}
+        passed_on = {json.loads(record.value)["data"]["event_id"] for record in read(brokers, topic, run)}
+        result.same_keys(topic, Counter(passed_on & due), Counter(due))
 
 
-def _compare_scores(
-    result: Comparison,
-    client: Client,
-    grain: str,
-    wanted: Expected,
-    tenants: dict[str, Any],
-    zones: Mapping[str, str],
-) -> None:
-    rows = _rows(client, f"SELECT * FROM feedback.scores_{grain} WHERE tenant IN {{tenants:Array(String)}}", tenants)
-    right = wanted.scores(grain, zones)
-    names = ("tenant", "metric", "survey", "touchpoint", "channel", "scale", "bucket")
-    found = {tuple(_plain(row[name]) for name in names): row for row in rows}
-    if len(found) != len(rows):
-        result.differences.append(Difference(f"scores_{grain}", "rows of one key", len(rows), len(found)))
-    plain = {tuple(map(_plain, key)): figures for key, figures in right.items()}
-    for key in found.keys() | plain.keys():
-        if key not in found or key not in plain:
-            result.differences.append(Difference(f"scores_{grain}", key, found.get(key), plain.get(key)))
-            continue
-        for name, figure in plain[key].items():
-            result.same(f"scores_{grain}.{name}", key, found[key][name], figure)
+def _rows(client: Client, sql: str, tenants: Sequence[str]) -> list[Row]:
+    answer = client.query(sql, parameters={"tenants": tenants})
+    return [
+        {name: _plain(value) for name, value in zip(answer.column_names, row, strict=True)}
+        for row in answer.result_rows
+    ]
 
 
 def _plain(value: Any) -> Any:
-    """Moments as milliseconds, so that a zone left out by the driver does not matter."""
+    """Moments as milliseconds: the driver leaves the zone out where the server's is UTC, and only there."""
     if hasattr(value, "hour"):
         return to_ms(value if value.tzinfo else value.replace(tzinfo=UTC))
     return value
+
+
+def _compare_facts(
+    result: Comparison, where: str, rows: list[Row], wanted: Mapping[Identity, Row], key: Sequence[str]
+) -> None:
+    keys = [tuple(row[name] for name in key) for row in rows]
+    result.same_keys(where, Counter(keys), Counter(wanted.keys()))
+    for identity, row in zip(keys, rows, strict=True):
+        for name, value in wanted.get(identity, {}).items():
+            found = json.loads(row[name]) if name == "segments" and isinstance(row[name], str) else row[name]
+            of_a_model = name in ("sentiment_score", "sentiment_confidence")
+            result.same(f"{where}.{name}", identity, found, value, MODEL_TOLERANCE if of_a_model else TOLERANCE)
+
+
+def _cells(client: Client, view: View, tenants: Sequence[str]) -> list[Row]:
+    if view.name != "cross_tab":
+        return _rows(client, f"SELECT * FROM feedback.{view.name} WHERE tenant IN {{tenants:Array(String)}}", tenants)
+    one, two = CROSSED
+    given = f"dimension_1 = '{one}', dimension_2 = '{two}', since = '1971-01-01', until = '2100-01-01'"
+    calls = [
+        f"SELECT * FROM feedback.cross_tab(tenant = '{tenant}', metric = '{metric}', {given})"
+        for tenant in tenants
+        for metric in METRICS
+    ]
+    return [row for call in calls for row in _rows(client, call, tenants)]
+
+
+def _compare_view(result: Comparison, view: View, rows: list[Row], wanted: Mapping[Key, Row]) -> None:
+    found = {tuple(row[name] for name in view.key): row for row in rows}
+    if len(found) != len(rows):
+        result.differences.append(Difference(view.name, "rows of one key", len(rows), len(found)))
+    plain = {tuple(map(_plain, key)): figures for key, figures in wanted.items()}
+    result.same_cells(view.name, found, plain)

@@ -24,6 +24,7 @@ from pipeline.chaos.sender import Sender
 from pipeline.chaos.stream import ZONES, records, tenants
 from pipeline.settings import StreamSettings, consumer_group
 from pipeline.status import READ_BY_LANE, lag
+from schemas.labels import Labels
 
 _TICK = 0.05
 _LETTERS = str.maketrans("0123456789", "abcdefghij")
@@ -67,9 +68,13 @@ def play(
     *,
     count: int,
     seconds: float,
+    label: Callable[[Sequence[str]], list[Labels]] | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Send the `count` records of `seed` over `seconds` while `faults` happen; wait; compare. Raises NotDrained."""
+    """Send the `count` records of `seed` over `seconds` while `faults` happen; wait; compare. Raises NotDrained.
+
+    `label` is the model called directly; give it where `parts` have a label worker, and nowhere else.
+    """
     began = time.monotonic()
     start_ms = time.time_ns() // 1_000_000
     # In letters: digits could look like a telephone number, and be redacted.
@@ -92,8 +97,11 @@ def play(
         raise sender.failure
     _drain(parts, outcome, tell)
     outcome.sent, outcome.resent = len(stream), sender.resent
+    wanted = expect(stream)
+    if label is not None:
+        wanted.label(dict(zip(wanted.comments(), label(wanted.comments()), strict=True)))
     with closing(parts.client()) as client:
-        found = compare(client, parts.kafka, run, expect(stream), stream, zones)
+        found = compare(client, parts.kafka, run, wanted, stream, zones)
     outcome.lost, outcome.twice = found.lost, found.twice
     outcome.figures, outcome.differences = found.figures, found.differences
     outcome.seconds = time.monotonic() - began

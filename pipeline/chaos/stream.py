@@ -17,12 +17,10 @@ from schemas.scales import SCALES
 
 ZONES = ("America/Sao_Paulo", "Asia/Kolkata", "UTC")  # of the tenants of a run, in this order
 _SOURCES = ("/shop", "/app")
-_COMMENTS = (
-    "chegou antes do prazo, gostei",
-    "llegó roto y nadie contesta",
-    "quick and friendly, thank you",
-    "o app trava toda hora 😡",
-)
+# A comment is one of the first, one of the second, or both: some are mixed, and none is known before.
+_PRAISE = ("chegou antes do prazo, gostei", "muy amables en la tienda", "quick and friendly, thank you")
+_COMPLAINTS = ("llegó roto y nadie contesta", "o app trava toda hora 😡", "I was charged twice", "ok")
+_JOINED = (". ", ", but ", " / ")
 _HOT = 3  # response ids that are edited again and again
 _SECOND = 1000
 
@@ -76,11 +74,16 @@ def _response(rng: random.Random, run: str, place: int, at: int) -> dict[str, An
         "survey": rng.choice(("post-purchase", "yearly")),
         "touchpoint": rng.choice(("checkout", "support")),
         "channel": rng.choice(("email", "app")),
+        "journey_stage": rng.choice(("buy", "use")),
     }
+    if rng.random() < 0.7:
+        data["segments"] = {"plan": rng.choice(("free", "pro"))}
     if rng.random() < 0.95:
         data |= {"metric": scale.metric.value, "scale": scale.name, "score": rng.choice(list(scale.bands))}
     if rng.random() < 0.3 or "score" not in data:
-        data["comment"] = rng.choice(_COMMENTS)
+        data["comment"] = _comment(rng)
+        if rng.random() < 0.3:
+            data["language"] = rng.choice(("pt", "es", "en"))
     if rng.random() < 0.05:
         data["excluded"] = True
     if rng.random() < 0.06:  # of identities that come several times, so that some are brought back
@@ -94,14 +97,24 @@ def _response(rng: random.Random, run: str, place: int, at: int) -> dict[str, An
     return data
 
 
+def _comment(rng: random.Random) -> str:
+    parts = [rng.choice(_PRAISE), rng.choice(_COMPLAINTS)]
+    rng.shuffle(parts)
+    return rng.choice(_JOINED).join(parts[: rng.choice((1, 2))])
+
+
 def _interaction(rng: random.Random, run: str, place: int) -> dict[str, Any]:
-    return {
+    data: dict[str, Any] = {
         "tenant": rng.choice(tenants(run)),
         "interaction_id": f"i{rng.randrange(1 + place)}",
         "customer_id": f"c{rng.randrange(500)}",
         "action": rng.choice(("order_placed", "survey_sent")),
+        "touchpoint": rng.choice(("checkout", "support")),
         "deleted": rng.random() < 0.05,
     }
+    if data["action"] == "order_placed":
+        data |= {"value": rng.randrange(1, 40_000) / 100, "currency": rng.choice(("BRL", "USD"))}
+    return data
 
 
 def _event(rng: random.Random, topic: str, kind: str, identity: str, at: int, data: dict[str, Any]) -> Sent:

@@ -6,6 +6,7 @@ import random
 import socket
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ import typer
 
 from pipeline.cli.console import Failure, err, out, print_json, print_records
 from pipeline.cli.rooms import JsonOption
+from schemas.labels import Labels
 
 _PORTS = 10  # that one set of parts may need
 _SHOWN = 20
@@ -53,6 +55,7 @@ def chaos(
     def tell(line: str) -> None:
         err.print(line, style="dim", highlight=False, markup=False)
 
+    label = _labeler() if labels else None
     err.print(f"seeds {first} to {first + seeds - 1}; state and logs in {folder}", highlight=False)
     try:
         with parts(folder, port_base or _free_ports(), score_workers=workers, labels=labels) as stack:
@@ -60,7 +63,7 @@ def chaos(
             for number in range(first, first + seeds):
                 err.print(f"seed {number}", style="bold", highlight=False)
                 planned = plan(number, faults, seconds, names)
-                outcomes.append(play(stack, number, planned, count=events, seconds=seconds, tell=tell))
+                outcomes.append(play(stack, number, planned, count=events, seconds=seconds, label=label, tell=tell))
                 if not outcomes[-1].exact:
                     break
     except (NotDrained, TimeoutError) as failure:
@@ -79,6 +82,14 @@ def chaos(
     _remove(folder)
     if not json_output:
         out.print("[green]Exact: nothing lost, nothing twice, every figure equal.[/green]")
+
+
+def _labeler() -> Callable[[Sequence[str]], list[Labels]]:
+    """The model itself, asked beside the stream."""
+    from models.labeler import Labeler
+    from models.settings import ModelSettings
+
+    return Labeler.load(ModelSettings()).label
 
 
 def _record(outcome: Any) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from pipeline.chaos.compare import Comparison, compare
 from pipeline.chaos.expected import Expected, expect
 from pipeline.chaos.faults import plan
 from pipeline.chaos.play import play
-from pipeline.chaos.stream import ZONES, records, tenants
+from pipeline.chaos.stream import ZONES, Sent, records, tenants
+from pipeline.chaos.views import SCORES
 from schemas import topics
 from tests.integration.stream_fixture import ScoreStack, vocstream
 
@@ -35,9 +36,22 @@ def test_the_stream_has_what_it_promises() -> None:
     assert 0.03 < len(state.junk) / len(sent) < 0.07
     assert any(record.headers for record in sent)
     rows = state.responses.values()
-    assert any(row["occurred"] == row["received"] for row in rows), "clocks ahead, clamped"
-    assert any(row["received"] - row["occurred"] > 39 * 86_400_000 for row in rows), "late ones"
+    assert any(row["occurred_at"] == row["received_at"] for row in rows), "clocks ahead, clamped"
+    assert any(row["received_at"] - row["occurred_at"] > 39 * 86_400_000 for row in rows), "late ones"
     assert any(row["excluded"] for row in rows)
+    withdrawn = sum(b'"deleted": true' in value for value in values)
+    assert withdrawn > 100
+    identities = {(r["tenant"], r["source"], r["response_id"], r["question"]) for r in map(_identified, sent) if r}
+    assert len(state.responses) < len(identities), "some stay withdrawn"
+
+
+def _identified(sent: Sent) -> dict[str, Any] | None:
+    """What identifies a response; None for all that is none."""
+    if sent.topic != topics.RESPONSES or sent.mark:
+        return None
+    content = json.loads(sent.value)
+    source = dict(sent.headers)["ce_source"].decode() if sent.headers else content["source"]
+    return {"question": "", "source": source} | (content if sent.headers else content["data"])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -58,7 +72,7 @@ def test_a_short_run_ends_exact(tmp_path: Any) -> None:
     [outcome] = json.loads(run.stdout)
     assert (outcome["seed"], outcome["faults"], outcome["events"]) == (11, 6, 2000)
     assert (outcome["lost"], outcome["twice"], outcome["wrong"]) == (0, 0, 0)
-    assert outcome["figures"] > 5_000
+    assert outcome["figures"] > 50_000
     assert "seed" in run.stderr
     assert not list(tmp_path.glob("vocstream-chaos-*")), "the folder of a run that was right is removed"
 
@@ -88,7 +102,14 @@ def test_it_sees_what_is_wrong(stream: ScoreStack) -> None:
         assert (missing.lost, missing.twice) == (1, 0)
 
         del right.responses[(gone[0], gone[1], "never-sent", "")]
-        counted = next(row for row in right.responses.values() if row["band"] is not None and not row["excluded"])
+        counted = next(row for row in right.responses.values() if row["band"] and not row["excluded"])
         counted["score"] += 1e-6
+        counted["segments"] = {"plan": "none such"}
         wrong = found(right)
-        assert {d.where for d in wrong.differences} >= {"enriched_responses.score", "scores_daily.sum_score"}
+        everywhere = {f"{view.name}.sum_score" for view in SCORES if view.name != "cross_tab"}
+        assert {d.where for d in wrong.differences} >= {
+            *everywhere,
+            "enriched_responses.score",
+            "enriched_responses.segments",
+            "cross_tab",
+        }
