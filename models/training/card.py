@@ -22,11 +22,10 @@ from models.training.learn import Targets, Tell
 CARD = "card.md"
 # Measured and never trained on; research and non-commercial licences among them.
 UNSEEN = ("olist_pt", "xlmt_pt_val", "xlmt_es_val", "xlmt_en_val", "restmex_es", "sst2_train")
-MOST = 600  # rows of a file
 
 
-def write(out: Path, data: Path | None, tell: Tell) -> None:
-    """Measures the weights in `out` and writes `card.md` there."""
+def write(out: Path, data: Path | None, most: int, tell: Tell) -> None:
+    """Measures the weights in `out` on at most `most` rows of a part or file, and writes `card.md` there."""
     card = heads.load(out)[1]
     labeler = Labeler.load(ModelSettings(heads=out))
     own = [row for path in sorted(corpora.CORPUS.glob("*.jsonl")) for row in corpora.read_lines(path)
@@ -44,7 +43,8 @@ def write(out: Path, data: Path | None, tell: Tell) -> None:
         "| our own test split | rows | exact class of six | within one level | topics macro-F1 | their sentiment |",
         "|---|---|---|---|---|---|",
     ]
-    for name, rows in _parts(own):
+    for name, part in _parts(own):
+        rows = corpora.shuffled(part)[:most]
         tell(f"measuring {len(rows)} comments: {name}")
         report = evaluate.evaluate(labeler, name, rows)[0]
         figures = (
@@ -62,7 +62,7 @@ def write(out: Path, data: Path | None, tell: Tell) -> None:
         ]
         for name in UNSEEN:
             if (data / f"{name}.jsonl").is_file():
-                rows = corpora.shuffled(list(corpora.read_lines(data / f"{name}.jsonl")))[:MOST]
+                rows = corpora.shuffled(list(corpora.read_lines(data / f"{name}.jsonl")))[:most]
                 tell(f"measuring {len(rows)} comments: {name}")
                 report = evaluate.evaluate(labeler, name, rows)[0]
                 three = None if {row["label"] for row in rows} <= {"negative", "positive"} else report.macro_f1

@@ -215,13 +215,15 @@ def public_aside(folder: Path, count: int, seed: int) -> list[Example]:
 
 
 def with_handles(examples: list[Example], share: float, seed: int) -> list[Example]:
-    """A `share` of `examples` addressed to an account, or with a link at the end, as public posts are."""
+    """A `share` of `examples` addressed to an account, some with a hashtag or a link at the end, as posts are."""
     generator = random.Random(seed)
     dressed = []
     for example in examples:
         text = example.text
         if generator.random() < share:
             text = " ".join(["@user"] * generator.choice((1, 1, 1, 2)) + [text])
+        if generator.random() < share / 2:
+            text += " #" + generator.choice([word for word in example.text.split() if word.isalpha()] or ["x"])
         if generator.random() < share / 3:
             text += " http"
         dressed.append(replace(example, text=text))

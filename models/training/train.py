@@ -48,8 +48,8 @@ class Material:
 def gather(folder: Path | None, topics: taxonomy.Taxonomy, settings: TrainSettings) -> Material:
     """Reads and mixes the corpora. Raises ModelError that names what is missing."""
     corpus = corpora.own_corpus("train")
-    shuffled = corpora.sample(corpus, len(corpus), settings.seed)
-    count = round(len(corpus) * settings.aside)
+    shuffled = corpora.sample(corpus, settings.own_rows, settings.seed)
+    count = round(len(shuffled) * settings.aside)
     aside, own = shuffled[:count], shuffled[count:]
     own = [
         *corpora.with_handles(own, settings.handles, settings.seed),
@@ -93,7 +93,7 @@ def train(
     learn_topics(network, final_states(network, own), material.own, topics.ids, settings, tell)
     card = calibrated(network, encoder, lower(material.aside), lower(material.foreign), material, topics, settings)
     heads.save(out, network.heads, card, network.encoder_state())
-    write_card(out, data, tell)
+    write_card(out, data, settings.measured_rows, tell)
     tell(f"written to {out}: weights, {CARD}")
 
 
