@@ -23,9 +23,9 @@ from pipeline.alerts.stats import Floats
 from schemas.alerts import Measure
 from schemas.rows import from_ms
 
-# Not FINAL, which would merge the whole table every tick: PREWHERE reads two narrow columns of it, and the other columns
-# of the answers of that time alone. Whatever corrects or withdraws one of them was processed after it occurred, so the
-# newest version is among the rows read, wherever it has moved the answer to. A labelled response is a newer version too.
+# Not FINAL, which would merge the whole table every tick: PREWHERE reads two narrow columns of it, and the others of
+# that time's answers alone. Whatever corrects or withdraws one of them was processed after it occurred, so the newest
+# version is among the rows read, wherever it has moved the answer to. A labelled response is a newer version too.
 NEWEST = """
     SELECT tenant, survey, touchpoint, channel, language, segments, metric, band, sentiment, topics, topic_sentiments,
         occurred_at, sentiment IN ('negative', 'very_negative') AS negative,
@@ -95,8 +95,9 @@ def count(client: Client, rows: Rows, begin: float, end: float, edges: Sequence[
     root = np.array(dimensions) == DIMENSIONS.index(ALL)
     watched = np.array([not rows.ignores(dimension, value) for _, dimension, value in named])
     # Of a topic only the complaints are in the query; its answers are the tenant's, put in below.
+    k_negative = np.where(topic, volume, k_negative)
     cells = (
-        (Measure.NEGATIVE, np.where(topic, volume, k_negative), np.where(topic, 0.0, n_label), watched & (topic | (n_label > 0))),
+        (Measure.NEGATIVE, k_negative, np.where(topic, 0.0, n_label), watched & (topic | (n_label > 0))),
         (Measure.NET, k_net, n_label, watched & ~topic & (n_label > 0)),
         (Measure.NPS, k_nps, n_nps, watched & ~topic & (n_nps > 0)),
         (Measure.CSAT, k_csat, n_csat, watched & ~topic & (n_csat > 0)),
