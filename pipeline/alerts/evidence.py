@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from clickhouse_connect.driver.client import Client
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pipeline.alerts.rows import Key
 from pipeline.redaction import redact
@@ -94,6 +93,8 @@ def central(comments: Sequence[str], count: int = TYPICAL) -> list[str]:
     texts = list(dict.fromkeys(text.strip() for text in comments if text.strip()))
     if len(texts) <= count:
         return texts
+    from sklearn.feature_extraction.text import TfidfVectorizer  # a second to import, and few commands need it
+
     vectors = np.asarray(TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4)).fit_transform(texts).todense())
     middle = vectors.mean(0)
     nearness = vectors @ middle / max(float(np.linalg.norm(middle)), 1e-12)

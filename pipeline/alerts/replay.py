@@ -27,6 +27,9 @@ class Forgetful(AlertStore):
     def save(self, alert: Alert) -> None:
         self.kept[alert.alert_id] = alert
 
+    def newest(self, alert: Alert) -> Alert:
+        return self.kept[alert.alert_id]
+
     def open(self) -> list[Alert]:
         return [alert for alert in self.kept.values() if alert.status is not Status.RESOLVED]
 

@@ -2,6 +2,10 @@
 
 Reads and writes ClickHouse only (and topic `feedback.alerts`). The lease decides who is active; the others stand by
 and take over when it ends, at most LEASE_SECONDS later. Everything that must survive is in the store before it is told.
+
+What the lease guarantees: an alert is written only by its holder, for the store looks at the lease in the statement
+that writes (`AlertStore.save`); and no notice is sent by one that has not renewed it for LEASE_SECONDS. So a sentinel
+that was stopped for a while and wakes up tells nothing. What it cannot call back is the one notice that was on its way.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import socket
 import time
@@ -22,7 +27,7 @@ from pipeline.alerts.config import AlertConfig
 from pipeline.alerts.delivery import Receiver, make
 from pipeline.alerts.delivery.courier import Courier, Outcome, overdue
 from pipeline.alerts.series import moment
-from pipeline.alerts.store import AlertStore
+from pipeline.alerts.store import AlertStore, LeaseLost
 from pipeline.alerts.watch import Watch
 from pipeline.health import serve_health
 
@@ -34,7 +39,7 @@ _AWAY_SECONDS = 2.0
 
 
 class Sentinel:
-    """Runs until told to stop. `connect` makes clients: one for the watch, one for the notes of the courier."""
+    """Runs until told to stop. `connect` makes a client that serves several threads."""
 
     def __init__(
         self,
@@ -56,6 +61,7 @@ class Sentinel:
         self._ticks = 0
         self._seconds = 0.0
         self._rows = 0
+        self._renewed = -math.inf  # monotonic seconds, taken before the store was asked
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Stand by, be active, and stand by again when the store was away or the lease was lost."""
@@ -64,9 +70,12 @@ class Sentinel:
                 try:
                     client = await asyncio.to_thread(self._connect)
                     with contextlib.closing(client):
-                        await self._stand_by(AlertStore(client), stopped)
+                        store = AlertStore(client, self._holder)
+                        await self._stand_by(store, stopped)
                         if not stopped.is_set():
-                            await self._serve(AlertStore(client), stopped)
+                            await self._serve(store, stopped)
+                except LeaseLost:
+                    log.warning("the lease is lost: another sentinel is active")
                 except (ClickHouseError, OSError) as error:
                     log.warning("ClickHouse is away, trying again: %s", " ".join(str(error).split())[:300])
                     await _pause(_AWAY_SECONDS, stopped)
@@ -85,35 +94,49 @@ class Sentinel:
     async def _stand_by(self, store: AlertStore, stopped: asyncio.Event) -> None:
         """Until the lease is ours."""
         while not stopped.is_set():
-            if await asyncio.to_thread(store.claim, self._holder, LEASE_SECONDS):
+            if await self._claim(store):
                 await _pause(_SURE_SECONDS, stopped)
-                if await asyncio.to_thread(store.claim, self._holder, LEASE_SECONDS):
+                if await self._claim(store):
                     return
             await _pause(LEASE_SECONDS / 4, stopped)
 
+    async def _claim(self, store: AlertStore) -> bool:
+        asked = time.monotonic()
+        held = await asyncio.to_thread(store.claim, self._holder, LEASE_SECONDS)
+        self._renewed = asked if held else -math.inf
+        return held
+
+    def _holds(self) -> bool:
+        """Whether the lease is surely ours still."""
+        return time.monotonic() - self._renewed < LEASE_SECONDS
+
+    async def _keep(self, store: AlertStore, stopped: asyncio.Event) -> None:
+        """Renew the lease, however long a tick takes, until it is lost."""
+        while not stopped.is_set() and self._holds():
+            await _pause(LEASE_SECONDS / 4, stopped)
+            if not stopped.is_set():
+                with contextlib.suppress(ClickHouseError, OSError):
+                    await self._claim(store)
+
     async def _serve(self, store: AlertStore, stopped: asyncio.Event) -> None:
         """Tick while the lease is ours."""
-        watch = Watch(store, self._config)
-        await asyncio.to_thread(watch.begin, self._clock())
-        notes = await asyncio.to_thread(self._connect)
-        courier = Courier(self._receivers, partial(self._note, AlertStore(notes)), attempts=self._config.attempts)
-        courier.start()
+        keeper = asyncio.create_task(self._keep(store, stopped))
+        courier = Courier(
+            self._receivers, partial(self._note, store, stopped), may=self._holds, attempts=self._config.attempts
+        )
         try:
-            done = await asyncio.to_thread(store.done_notices)
+            watch = Watch(store, self._config)
+            await asyncio.to_thread(watch.begin, self._clock())
+            courier.start()
+            done, begun = await asyncio.to_thread(store.notices)
             for event in overdue(await asyncio.to_thread(store.alerts, "updated_at > now() - INTERVAL 2 DAY")):
-                courier.send(event, done=done)
+                courier.send(event, done=done, begun=begun)
             self._active = True
             log.info("active as %s: %d rows, receivers %s", self._holder, len(watch.rows.keys), courier.waiting())
-            renewed = time.monotonic()
             while not stopped.is_set():
                 started = time.monotonic()
-                if started - renewed > LEASE_SECONDS / 2:
-                    if started - renewed > LEASE_SECONDS or not await asyncio.to_thread(
-                        store.claim, self._holder, LEASE_SECONDS
-                    ):
-                        log.warning("the lease is lost: another sentinel is active")
-                        return
-                    renewed = started
+                if not self._holds():
+                    raise LeaseLost(self._holder)
                 for event in await asyncio.to_thread(watch.tick, self._clock()):
                     courier.send(event)
                 self._seconds, self._rows = time.monotonic() - started, len(watch.rows.keys)
@@ -121,12 +144,14 @@ class Sentinel:
                 await _pause(max(0.0, self._config.tick_seconds - self._seconds), stopped)
         finally:
             await courier.stop()
-            notes.close()
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
             if stopped.is_set():
                 with contextlib.suppress(ClickHouseError, OSError):
                     await asyncio.to_thread(store.release, self._holder)
 
-    def _note(self, store: AlertStore, outcome: Outcome) -> None:
+    def _note(self, store: AlertStore, stopped: asyncio.Event, outcome: Outcome) -> None:
         """Remember a notice that is done with, for as long as it takes: unnoted, it would be sent again."""
         while True:
             try:
@@ -140,6 +165,8 @@ class Sentinel:
                     at=moment(self._clock()),
                 )
             except (ClickHouseError, OSError) as error:
+                if stopped.is_set():
+                    return
                 log.warning("a notice could not be noted, trying again: %s", error)
                 time.sleep(_AWAY_SECONDS)
             else:

@@ -13,32 +13,52 @@ import numpy as np
 from clickhouse_connect.driver.client import Client
 
 from pipeline.alerts.detector import Detector
+from pipeline.alerts.evidence import quoted
 from pipeline.alerts.rows import Key, Rows
 from pipeline.alerts.series import moment
 from schemas.alerts import Alert, Measure, Status
 from schemas.rows import to_ms
 
+Notices = set[tuple[str, str, str]]
+"""(alert, event, receiver)."""
 _ALERT_COLUMNS = (
     "tenant", "alert_id", "revision", "status", "kind", "dimension", "value", "measure", "summary", "share", "usual",
     "n", "started_at", "fired_at", "resolved_at", "updated_at", "alert",
 )  # fmt: skip
 
 
-class AlertStore:
-    """Reads and writes over one client; not for several threads at once."""
+_HOLDER = "SELECT holder FROM feedback.sentinel_lease WHERE until > now64(6) ORDER BY claimed_at, holder LIMIT 1"
 
-    def __init__(self, client: Client) -> None:
+
+class LeaseLost(Exception):
+    """Another sentinel is active: what this one has found is not its to tell."""
+
+
+class AlertStore:
+    """Reads and writes over one client. With a `holder`, alerts are written only while that holder has the lease."""
+
+    def __init__(self, client: Client, holder: str = "") -> None:
         self.client = client
+        self._lease_holder = holder
 
     def save(self, alert: Alert) -> None:
-        """Write one revision; durable when this returns."""
-        series = alert.series
-        row = [
-            series.tenant, alert.alert_id, alert.revision, alert.status.value, alert.kind.value, series.dimension,
-            series.value, series.measure.value, alert.summary, alert.share, alert.usual, alert.n, alert.started_at,
-            alert.fired_at, alert.resolved_at, alert.updated_at, alert.model_dump_json(),
-        ]  # fmt: skip
-        self.client.insert("feedback.alerts", [row], column_names=_ALERT_COLUMNS)
+        """Write one revision; durable when this returns. Raises LeaseLost.
+
+        The store itself looks at the lease in the statement that writes, so a sentinel that was stopped in the middle
+        of a tick and wakes up when another is active writes nothing.
+        """
+        holder = self._lease_holder
+        held = f" WHERE ({_HOLDER}) = {quoted(holder)}" if holder else ""
+        values = ", ".join(_literal(value) for value in _columns_of(alert))
+        self.client.command(f"INSERT INTO feedback.alerts ({', '.join(_ALERT_COLUMNS)}) SELECT {values}{held}")
+        if holder and self._first_claim() != holder:
+            raise LeaseLost(holder)
+
+    def newest(self, alert: Alert) -> Alert:
+        """The same alert as it stands in the store: people acknowledge and snooze there."""
+        found = self.alerts("tenant = {tenant:String} AND alert_id = {alert_id:String}", tenant=alert.series.tenant,
+                            alert_id=alert.alert_id)  # fmt: skip
+        return found[0] if found else alert
 
     def alerts(self, where: str = "1", limit: int = 1000, **parameters: Any) -> list[Alert]:
         """Alerts at their newest revision, the latest first. `where` is SQL over the columns of feedback.alerts."""
@@ -52,15 +72,21 @@ class AlertStore:
         """Alerts that are not resolved."""
         return self.alerts(f"status != '{Status.RESOLVED}'", limit=100_000)
 
-    def done_notices(self) -> set[tuple[str, str, str]]:
-        """(alert, event, receiver) of the notices that were sent or given up."""
-        rows = self.client.query("SELECT DISTINCT alert_id, event, receiver FROM feedback.alert_notices").result_rows
-        return {(str(alert), str(event), str(receiver)) for alert, event, receiver in rows}
+    def notices(self) -> tuple[Notices, Notices]:
+        """The notices that are done with (sent, or given up), and those that were begun and perhaps sent."""
+        rows = self.client.query(
+            "SELECT alert_id, event, receiver, status = 'begun' FROM feedback.alert_notices FINAL"
+        ).result_rows
+        done, begun = (
+            {(str(alert), str(event), str(receiver)) for alert, event, receiver, unsure in rows if unsure == which}
+            for which in (0, 1)
+        )
+        return done, begun
 
     def note(
         self, alert: Alert, event: str, receiver: str, *, status: str, attempts: int, error: str, at: datetime
     ) -> None:
-        """Remember that a notice was sent, or that it was given up (then with the alert, to send it by hand)."""
+        """Remember that a notice is begun, was sent, or was given up (then with the alert, to send it by hand)."""
         kept = alert.model_dump_json() if status == "dead" else ""
         row = [alert.alert_id, event, receiver, status, attempts, error[:1000], kept, at]
         names = ["alert_id", "event", "receiver", "status", "attempts", "error", "notice", "at"]
@@ -149,10 +175,27 @@ class AlertStore:
         )
 
     def _first_claim(self) -> str | None:
-        rows = self.client.query(
-            "SELECT holder FROM feedback.sentinel_lease WHERE until > now64(6) ORDER BY claimed_at, holder LIMIT 1"
-        ).result_rows
+        rows = self.client.query(_HOLDER).result_rows
         return str(rows[0][0]) if rows else None
+
+
+def _columns_of(alert: Alert) -> tuple[object, ...]:
+    series = alert.series
+    return (
+        series.tenant, alert.alert_id, alert.revision, alert.status.value, alert.kind.value, series.dimension,
+        series.value, series.measure.value, alert.summary, alert.share, alert.usual, alert.n, alert.started_at,
+        alert.fired_at, alert.resolved_at, alert.updated_at, alert.model_dump_json(),
+    )  # fmt: skip
+
+
+def _literal(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, datetime):
+        return f"fromUnixTimestamp64Milli({to_ms(value)})"
+    if isinstance(value, float):
+        return repr(float(value))
+    return quoted(value) if isinstance(value, str) else str(value)
 
 
 def _columns(detector: Detector) -> Iterable[tuple[Any, str]]:

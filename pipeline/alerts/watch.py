@@ -41,6 +41,7 @@ class Event(NamedTuple):
 
     alert: Alert
     name: str  # `firing`, `resolved`, or `firing@TIME` when a snooze is over; the key of its notices
+    again: bool = False  # it was begun before a restart, and perhaps sent
 
 
 @dataclass
@@ -307,7 +308,7 @@ class Watch:
         return events
 
     def _revise(self, incident: Incident, at: float, **changes: object) -> Alert:
-        alert = incident.alert
+        alert = self.store.newest(incident.alert)  # a person may have answered it since the tick began
         incident.alert = alert.model_copy(update={"revision": alert.revision + 1, "updated_at": moment(at), **changes})
         self.store.save(incident.alert)
         return incident.alert

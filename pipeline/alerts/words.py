@@ -72,6 +72,17 @@ _RULE = {
     "es": "{tenant}: regla «{rule}»: {what} está en {now} (n = {n} en {minutes} min); el límite es {usual}.",
 }  # fmt: skip
 
+_AGAIN = {
+    "en": "{0} (Sent again after a restart: you may have seen it.)",
+    "pt": "{0} (Enviado de novo após um reinício: talvez já o tenha visto.)",
+    "es": "{0} (Enviado otra vez tras un reinicio: quizá ya lo haya visto.)",
+}
+
+
+def again(summary: str, language: str) -> str:
+    """The sentence of a notice that has perhaps been sent before."""
+    return _AGAIN[language_of(language)].format(summary)
+
 
 @cache
 def _topic_names() -> dict[str, dict[str, str]]:

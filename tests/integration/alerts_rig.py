@@ -1,11 +1,20 @@
 """A migrated store with labelled comments of one's choice, for the tests of the sentinel.
 
 Times are seconds since 1970. NOW is a Wednesday, so that history of two weeks holds every hour of the week.
+
+Run as a program it is a sentinel whose clock goes FASTER times as fast, so that an alert lives and ends in seconds:
+
+    python -m tests.integration.alerts_rig DATA URL BEGIN
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,3 +118,66 @@ def late_parcels(begin: float, end: float, *, every: float = 10.0, tenant: str =
 def put(client: Client, rows: Sequence[ResponseRow]) -> None:
     """Write responses."""
     insert_responses(client, rows)
+
+
+_TABLES = ("responses", "sentinel_rows", "alerts", "alert_notices", "sentinel_lease")
+
+
+def keep(client: Client) -> None:
+    """Remember what the tables hold now."""
+    for table in _TABLES:
+        client.command(f"CREATE TABLE feedback.kept_{table} ENGINE = Memory AS SELECT * FROM feedback.{table}")
+
+
+def put_back(client: Client) -> None:
+    """Bring the tables back to what `keep` remembered."""
+    for table in _TABLES:
+        client.command(f"TRUNCATE TABLE feedback.{table}")
+        names = [
+            name
+            for (name,) in client.query(
+                "SELECT name FROM system.columns WHERE database = 'feedback' AND table = {table:String} "
+                "AND default_kind NOT IN ('MATERIALIZED', 'ALIAS') ORDER BY position",
+                parameters={"table": table},
+            ).result_rows
+        ]
+        columns = ", ".join(names)
+        client.command(f"INSERT INTO feedback.{table} ({columns}) SELECT {columns} FROM feedback.kept_{table}")
+
+
+FASTER = 60.0
+
+
+def hurried(begin: float) -> float:
+    """The time of a hurried sentinel that was given `begin`."""
+    return begin + FASTER * (time.time() - begin)
+
+
+def start_hurried(handle: StoreHandle, folder: Path, begin: float) -> subprocess.Popen[bytes]:
+    """Start this module as a program; what it says goes to sentinel.log."""
+    with (folder / "sentinel.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.alerts_rig", str(folder), handle.url, repr(begin)],
+            cwd=Path(__file__).resolve().parents[2],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def main(folder: str, url: str, begin: str) -> None:
+    """A sentinel of alerts.yaml in `folder`, by a clock that goes FASTER times as fast since `begin`."""
+    from pipeline.alerts.config import load_config
+    from pipeline.alerts.sentinel import Sentinel
+
+    logging.basicConfig(level=logging.INFO)
+    service = Sentinel(
+        lambda: connect(ClickHouseSettings(url=SecretStr(url))),
+        load_config(Path(folder) / "alerts.yaml"),
+        clock=lambda: hurried(float(begin)),
+    )
+    asyncio.run(service.run(asyncio.Event()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,12 +28,15 @@ BINARY = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 
 
 @asynccontextmanager
-async def endpoint(answer: int = 200) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
-    """An HTTP endpoint that keeps what it gets and answers with `answer`."""
+async def endpoint(
+    answer: int = 200, on_notice: Callable[[], object] = lambda: None
+) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+    """An HTTP endpoint that keeps what it gets, does `on_notice`, and answers with `answer`."""
     got: list[dict[str, Any]] = []
 
     async def take(request: web.Request) -> web.Response:
         got.append(await request.json())
+        on_notice()
         return web.Response(status=answer)
 
     app = web.Application()

@@ -75,6 +75,8 @@ def test_a_resolved_mail_belongs_to_the_thread_of_its_firing() -> None:
 class Recorder:
     """A receiver that fails a number of times first."""
 
+    folds = True
+
     def __init__(self, name: str, failures: int = 0, error: Exception | None = None, hang: bool = False) -> None:
         self.name, self.tenants = name, ()
         self.failures, self.error, self.hang = failures, error or OSError("down"), hang
@@ -117,6 +119,40 @@ async def test_a_notice_that_nobody_takes_is_a_dead_letter() -> None:
 async def test_what_is_refused_for_good_is_not_tried_again() -> None:
     noted = await deliver(Recorder("wrong", failures=1, error=Refused("HTTP 404")))
     assert [(one.status, one.attempts) for one in noted] == [("dead", 1), ("sent", 1)]
+
+
+class Chat(Recorder):
+    """A receiver whose readers see a notice twice when it is sent twice."""
+
+    folds = False
+
+
+async def test_a_notice_that_was_perhaps_sent_before_says_so() -> None:
+    alert = example(AT)
+    noted: list[Outcome] = []
+    chat, pager = Chat("chat"), Recorder("pager")
+    courier = Courier((chat, pager), noted.append)
+    courier.start()
+    courier.send(Event(alert, "firing"), begun={(alert.alert_id, "firing", name) for name in ("chat", "pager")})
+    courier.send(Event(resolved(alert, AT), "resolved"))
+    await courier.stop(patience=0.5)
+    assert [("Sent again" in one.summary, one.status) for one in chat.got] == [
+        (True, Status.FIRING), (False, Status.RESOLVED)
+    ]  # fmt: skip
+    assert not any("Sent again" in one.summary for one in pager.got)
+    # Begun is noted before it is sent, where a second one could not be told from the first.
+    assert [one.status for one in noted if one.receiver == "chat"] == ["begun", "sent", "begun", "sent"]
+    assert [one.status for one in noted if one.receiver == "pager"] == ["sent", "sent"]
+
+
+async def test_nothing_is_sent_while_another_sentinel_is_active() -> None:
+    mine = Recorder("mine")
+    noted: list[Outcome] = []
+    courier = Courier((mine,), noted.append, may=lambda: False)
+    courier.start()
+    courier.send(Event(example(AT), "firing"))
+    await courier.stop(patience=0.5)
+    assert (mine.got, noted) == ([], [])
 
 
 async def test_a_receiver_that_hangs_delays_nobody_else() -> None:

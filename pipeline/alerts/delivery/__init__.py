@@ -28,6 +28,8 @@ class Receiver(Protocol):
 
     name: str
     tenants: tuple[str, ...]
+    folds: bool
+    """Whether the same notice twice is one to whoever reads it: the receiver goes by the deduplication key."""
 
     async def send(self, alert: Alert) -> None:
         """Send the alert as it stands: firing, or resolved."""

@@ -65,6 +65,8 @@ def payload(alert: Alert) -> list[dict[str, Any]]:
 class Alertmanager:
     """One Alertmanager."""
 
+    folds = True
+
     def __init__(self, name: str, url: str, tenants: tuple[str, ...] = ()) -> None:
         self.name, self.tenants = name, tenants
         self._url = url.rstrip("/") + "/api/v2/alerts"

@@ -43,6 +43,8 @@ def message(alert: Alert, sender: str, to: tuple[str, ...]) -> EmailMessage:
 class Email:
     """One mail server and its recipients."""
 
+    folds = False
+
     def __init__(self, config: EmailReceiver) -> None:
         self.name, self.tenants = config.name, config.tenants
         self._config = config

@@ -39,6 +39,8 @@ def payload(alert: Alert, routing_key: str) -> dict[str, Any]:
 class PagerDuty:
     """One service."""
 
+    folds = True
+
     def __init__(self, name: str, url: str, routing_key: str, tenants: tuple[str, ...] = ()) -> None:
         self.name, self.tenants = name, tenants
         self._url, self._key = url, routing_key

@@ -47,6 +47,8 @@ def escaped(text: str) -> str:
 class Slack:
     """One incoming webhook."""
 
+    folds = False
+
     def __init__(self, name: str, url: str, tenants: tuple[str, ...] = ()) -> None:
         self.name, self.tenants = name, tenants
         self._url = url

@@ -12,6 +12,7 @@ class Topic:
 
     name = "topic"
     tenants: tuple[str, ...] = ()
+    folds = True
 
     def __init__(self, brokers: str) -> None:
         self._producer = Producer(brokers, retry_for=20.0)

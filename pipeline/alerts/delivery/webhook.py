@@ -43,6 +43,8 @@ def payload(alert: Alert, receiver: str) -> dict[str, Any]:
 class Webhook:
     """One endpoint."""
 
+    folds = True
+
     def __init__(self, name: str, url: str, tenants: tuple[str, ...] = (), bearer: str = "") -> None:
         self.name, self.tenants = name, tenants
         self._url = url
