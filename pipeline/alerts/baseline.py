@@ -10,7 +10,7 @@ series borrows its level and its week from the tenant, and a busy one stands on 
 
 How far it strays, `rho`, is estimated by moments out of the errors of one-step-ahead predictions, for each length of
 window by itself: what varies from one five minutes to the next averages out in an hour, what varies by the hour
-does not. sum((k - n m)^2 - n m (1 - m)) / sum(n (n - 1) m (1 - m)), shrunk to the parent's while there are few windows.
+does not. sum((k - n m)^2 - n m (1 - m)) / sum(n (n - 1) m (1 - m)), shrunk to the parent's as far as it is unsure.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ class BaselineSettings:
     series_strength: float = 40.0  # sd of 5 points between the series of a tenant at a share of 12 %: m (1 - m) / sd^2
     slot_strength: float = 100.0
     prior_mean: float = 0.15  # the share before any answer has come; any guess will do, the cold rule decides then
-    prior_rho: float = 0.01
-    rho_windows: float = 200.0  # windows at which a row's own rho weighs as much as its parent's
+    prior_rho: float = 0.01  # also how far it may be off
 
 
 class Baseline:
@@ -147,9 +146,18 @@ class Baseline:
         return rho if worth is None else rho + doubt / (worth[:, None] + 1)
 
     def _estimate_rho(self) -> tuple[Floats, Floats]:
+        """rho, and how much of it is borrowed (0..1): by how sure a row's own is, against how far a guess may be off.
+
+        An estimate from `seen` windows of `size` answers has a variance of about 2 / seen (rho + 1 / size)^2, so an
+        hour of a busy series tells much, and any number of windows of two answers little.
+        """
         s = self.settings
+        share = self.overall()[0][:, None]
+        seen = np.maximum(self.seen, 1e-9)
+        size = np.sqrt(self.spread / (seen * share * (1 - share)))
         own = np.maximum(self.stray, 0.0) / np.maximum(self.spread, 1e-9)
-        weight = self.seen / (self.seen + s.rho_windows)
+        unsure = 2 / seen * (s.prior_rho + 1 / np.maximum(size, 1e-9)) ** 2
+        weight = s.prior_rho**2 / (s.prior_rho**2 + unsure)
         alone = weight * own + (1 - weight) * s.prior_rho
         root = (self.parent == np.arange(len(self)))[:, None]
         shrunk: Floats = np.where(root, alone, weight * own + (1 - weight) * alone[self.parent])
@@ -173,12 +181,14 @@ class Baseline:
         mean, _ = self.slot_mean(slot)
         k, n = np.where(clean, k, 0.0), np.where(clean, n, 0.0)
         decay = 0.5 ** (1 / (24 * s.half_life_days))
+        # Until an hour of the week has been seen its errors say how little is known of the week, not how far it strays.
+        known = self.slot_hours[:, slot, None] >= 0.5
         for place, window in enumerate(s.windows):
             size = window // BUCKET
             shape = (len(self), PER_HOUR // size, size)
             whole = clean.reshape(shape).all(2)
             k_w, n_w = k.reshape(shape).sum(2), n.reshape(shape).sum(2)
-            use = whole & (n_w >= 2)
+            use = whole & (n_w >= 2) & known
             m = mean[:, None]
             self.stray[:, place] *= decay
             self.spread[:, place] *= decay

@@ -30,8 +30,8 @@ class DetectorSettings:
     """When to speak. The figures that these give are in docs/alerts.md; bench/alerts.py measures them."""
 
     baseline: BaselineSettings = field(default_factory=BaselineSettings)
-    fire_q: float = 0.2
-    fire_p: float = 2e-3  # with few series the correction for many tests corrects little: this holds at any size
+    fire_q: float = 0.15
+    fire_p: float = 1.5e-3  # with few series the correction for many tests corrects little: this holds at any size
     sure_p: float = 1e-5  # so far out that one tick is enough
     pending: int = 2  # ticks, and at least
     pending_seconds: float = 60.0
