@@ -19,6 +19,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from models.errors import ModelError
+from models.precision import Precision, lower, resolve
 
 Span = tuple[int, int]
 
@@ -44,6 +45,7 @@ class Encoder:
     def __init__(self, model: Any, tokenizer: Any, *, token_budget: int, max_tokens: int) -> None:
         self.model = model.eval()
         self.width: int = model.config.hidden_size
+        self.precision: Precision = "fp32"
         self._pad: int = tokenizer.pad_token_id
         self._budget = token_budget
         self._max = min(max_tokens, model.config.max_position_embeddings)
@@ -65,6 +67,11 @@ class Encoder:
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ModelError(f"the encoder {source} has no fast tokenizer (tokenizer.json)")
         return cls(model, tokenizer, token_budget=token_budget, max_tokens=max_tokens)
+
+    def lower(self, precision: Precision, typical: Sequence[str]) -> None:
+        """Compute with fewer bits from now on; `typical` texts show int8 what to expect. For good: weights are lost."""
+        self.precision = resolve(precision)
+        lower(self.model, self.precision, lambda: list(self.forward(typical)))
 
     def forward(self, texts: Sequence[str]) -> Iterator[Batch]:
         """Token vectors of `texts`, batch by batch, in no promised order of rows."""
@@ -102,7 +109,7 @@ class Encoder:
         with torch.inference_mode():
             attention = torch.from_numpy(mask)
             output = self.model(input_ids=torch.from_numpy(ids), attention_mask=attention)
-        return Batch(rows, output.last_hidden_state, attention, offsets)
+        return Batch(rows, output.last_hidden_state.float(), attention, offsets)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

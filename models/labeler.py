@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import convert, heads, sentiment, taxonomy
+from models import convert, fewshot, heads, sentiment, taxonomy
 from models.classifier import SentimentModel
 from models.clauses import split
 from models.encoder import Batch, Encoder, pool_spans
@@ -27,7 +27,7 @@ from models.errors import ModelError
 from models.language import UNKNOWN, LanguageGuesser
 from models.settings import ModelSettings
 from models.text import clean, has_words, is_readable
-from models.topics import ZeroShotTopics
+from models.topics import OpenTopics
 from schemas.labels import Labels, TopicMention
 
 MOST_TOPICS = 6  # of one comment; more are noise of a long text
@@ -39,9 +39,10 @@ class Labeler:
     def __init__(
         self, encoder: Encoder, trained: tuple[heads.Heads, heads.HeadsCard] | None, topics: taxonomy.Taxonomy,
         guesser: LanguageGuesser, model_version: str, cache_size: int, classifier: SentimentModel | None = None,
+        fitted: fewshot.FewShotTopics | None = None,
     ) -> None:  # fmt: skip
         self.model_version = model_version
-        self._encoder = encoder
+        self.encoder = encoder
         if trained is None and classifier is None:
             raise ModelError("nothing judges sentiment: give trained heads or a sentiment model")
         self._heads: heads.Heads | None = trained[0] if trained else None
@@ -52,9 +53,15 @@ class Labeler:
         self._cache_size = cache_size
         wanted = set(topics.ids)
         known = self._card.topics if self._card else []
-        self._trained = [(at, topic) for at, topic in enumerate(known) if topic in wanted]
-        new = [topic for topic in topics.topics if topic.id not in set(known)]
-        self._zero_shot = ZeroShotTopics.build(encoder, new, topics.topics) if new else None
+        own = set(fitted.ids) if fitted else set()  # what the user taught goes before what was shipped
+        self._trained = [(at, topic) for at, topic in enumerate(known) if topic in wanted - own]
+        new = [topic for topic in topics.topics if topic.id not in set(known) - own]
+        self._open = OpenTopics.build(encoder, new, topics.topics, fitted) if new else None
+
+    @property
+    def trained_topics(self) -> list[str]:
+        """Ids of the topics that trained heads find."""
+        return [topic for _, topic in self._trained]
 
     @classmethod
     def load(cls, settings: ModelSettings | None = None, *, progress: bool = False) -> Labeler:
@@ -76,14 +83,20 @@ class Labeler:
             _check_fit(trained[1], folder, name, encoder.width)
             heads.apply_to_encoder(folder, encoder.model)
             parts.append(f"{trained[1].name}-{heads.fingerprint(folder)}")
+        fitted = fewshot.load(settings.fitted_topics, "+".join(parts)) if settings.fitted_topics else None
+        encoder.lower(settings.precision, [text for topic in topics.topics for text in topic.description.values()])
+        if encoder.precision != "fp32":
+            parts.append(encoder.precision)
         classifier = None
         if settings.sentiment:
             classifier = SentimentModel.load(settings.sentiment, settings.sentiment_labels, **sizes)
             parts.append(settings.sentiment)
         described = hashlib.sha256(topics.model_dump_json().encode()).hexdigest()[:8]
+        if settings.fitted_topics:
+            parts.append(f"fitted-{fewshot.fingerprint(settings.fitted_topics)}")
         version = "+".join([*parts, f"topics-{described}"])
         guesser = LanguageGuesser(settings.languages)
-        return cls(encoder, trained, topics, guesser, version, settings.cache_size, classifier)
+        return cls(encoder, trained, topics, guesser, version, settings.cache_size, classifier, fitted)
 
     def label(self, texts: Sequence[str]) -> list[Labels]:
         """Labels of `texts`, in their order. A comment that cannot be read is `unknown`, and harms no other.
@@ -117,7 +130,7 @@ class Labeler:
             raise ModelError(f"the model labels no comment at all, the last error is: {last}") from last
 
     def _run(self, texts: Sequence[str]) -> Iterator[tuple[str, Labels]]:
-        for batch in self._encoder.forward(texts):
+        for batch in self.encoder.forward(texts):
             trained: list[list[TopicMention]] = [[] for _ in batch.rows]
             if self._heads is not None and self._card is not None:
                 with torch.inference_mode():
@@ -133,8 +146,8 @@ class Labeler:
             for at, row in enumerate(batch.rows):
                 text = texts[row]
                 mentions = trained[at]
-                if self._zero_shot is not None and has_words(text):
-                    mentions += self._described_topics(batch, at, text)
+                if self._open is not None and has_words(text):
+                    mentions += self._open_topics(batch, at, text)
                 yield text, self._labels(text, sentiment.decide(overall[at].tolist()), mentions)
 
     def _trained_topics(self, present: NDArray[Any], feelings: NDArray[Any]) -> list[TopicMention]:
@@ -145,15 +158,15 @@ class Labeler:
             if present[at] >= self._card.thresholds[at]
         ]
 
-    def _described_topics(self, batch: Batch, at: int, text: str) -> list[TopicMention]:
-        """Topics found by similarity; the feeling is that of the clause that speaks of each."""
-        assert self._zero_shot is not None
+    def _open_topics(self, batch: Batch, at: int, text: str) -> list[TopicMention]:
+        """Topics without a trained head; the feeling is that of the clause that speaks of each."""
+        assert self._open is not None
         spans = split(text)
-        sure = self._zero_shot.confidence(self._zero_shot.similarity(pool_spans(batch, at, spans)))
+        sure = self._open.confidence(pool_spans(batch, at, spans))
         found = []
-        for column, topic in enumerate(self._zero_shot.ids):
+        for column, topic in enumerate(self._open.ids):
             clause = int(sure[:, column].argmax())
-            if sure[clause, column] >= 0.5:
+            if sure[clause, column] >= self._open.thresholds[column]:
                 found.append(
                     _mention(topic, self._feeling(batch, at, text, spans[clause]), float(sure[clause, column]))
                 )

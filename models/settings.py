@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.precision import Precision
+
 
 def default_models_dir() -> Path:
     """Where converted models are kept when `VOC_MODEL_DIR` is not set."""
@@ -34,7 +36,14 @@ class ModelSettings(BaseSettings):
         description='What each label of that classifier means, as JSON: {"LABEL_0": "negative", ...}.',
     )
     taxonomy: Path | None = Field(default=None, description="Taxonomy YAML; empty = the one shipped with the package.")
+    fitted_topics: Path | None = Field(
+        default=None, description="File that `vocstream topics fit` wrote: topics learnt from examples; empty = none."
+    )
     threads: int = Field(default=1, ge=1, le=256, description="Threads of one forward pass (pinned).")
+    precision: Precision = Field(
+        default="auto",
+        description="Of the encoder's products: `fp32`, `bf16` or `int8`; `auto` = the best the processor is fast at.",
+    )
     token_budget: int = Field(
         default=2048, ge=64, le=1_000_000, description="Most tokens, padding included, of one forward pass."
     )

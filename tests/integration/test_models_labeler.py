@@ -12,6 +12,7 @@ from models import convert, heads
 from models.encoder import Encoder, embed
 from models.errors import ModelError
 from models.labeler import Labeler
+from models.precision import Precision
 from models.settings import ModelSettings
 from schemas.labels import Labels, Sentiment
 
@@ -21,7 +22,22 @@ POSITIVE = {Sentiment.VERY_POSITIVE, Sentiment.POSITIVE}
 
 @pytest.fixture(scope="module")
 def labeler() -> Labeler:
-    return Labeler.load(ModelSettings(cache_size=100))
+    return Labeler.load(ModelSettings(cache_size=100, precision="fp32"))
+
+
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_fewer_bits_say_the_same(labeler: Labeler, precision: Precision) -> None:
+    texts = [
+        "Great phone, I love it!",
+        "Péssimo, nunca mais compro nessa loja",
+        "El pedido llegó el martes",
+        "Caro demais",
+    ]
+    low = Labeler.load(ModelSettings(precision=precision, cache_size=0))
+    assert f"+{precision}+" in low.model_version
+    for exact, found in zip(labeler.label(texts), low.label(texts), strict=True):
+        assert found.sentiment is exact.sentiment
+        assert found.sentiment_score == pytest.approx(exact.sentiment_score, abs=0.08)
 
 
 def one(labeler: Labeler, text: str) -> Labels:
