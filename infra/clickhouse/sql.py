@@ -8,7 +8,8 @@ and a cluster:
 * `{{engine ReplacingMergeTree(version)}}` - that engine, or its Replicated sibling;
 * `{{engine everywhere ...}}` - the same for small tables of which every node holds a whole copy;
 * `{{distributed NAME by EXPRESSION}}` - a Distributed table over `feedback.NAME_local` where rows are sharded, else
-  nothing; `{{drop_distributed NAME}}` takes it away.
+  nothing; `{{drop_distributed NAME}}` takes it away;
+* `{{one_node}}` - the statement is for a store of one node; replicated or sharded it is left out.
 
 What follows a line `-- down` takes the migration back.
 """
@@ -29,6 +30,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _DOWN = re.compile(r"^--[ \t]*down[ \t]*$", re.MULTILINE)
+_ONE_NODE = re.compile(r"\{\{\s*one_node\s*\}\}")
 _PLACEHOLDER = re.compile(r"\{\{\s*(?P<name>\w+)(?P<argument>[^{}]*)\}\}")
 _ENGINE = re.compile(r"^(?P<everywhere>everywhere\s+)?(?P<name>\w*MergeTree)(?:\((?P<arguments>.*)\))?$")
 _DISTRIBUTED = re.compile(r"^(?P<table>\w+)\s+by\s+(?P<key>.+)$")
@@ -78,12 +80,17 @@ def read_script(text: str) -> Script:
 def render(statement: str, settings: ClickHouseSettings) -> str:
     """`statement` with its placeholders filled in; empty where it says nothing for these settings."""
 
+    if _ONE_NODE.search(statement) and (settings.replicated or settings.sharded):
+        return ""
+
     def fill(match: re.Match[str]) -> str:
         name, argument = match["name"], match["argument"].strip()
         if name == "on_cluster" and not argument:
             return f"ON CLUSTER '{settings.cluster}'" if settings.cluster else ""
         if name == "local" and not argument:
             return "_local" if settings.sharded else ""
+        if name == "one_node" and not argument:
+            return ""
         if name == "engine":
             return _engine(argument, settings)
         if name == "distributed":

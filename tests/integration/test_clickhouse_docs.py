@@ -13,7 +13,7 @@ from tests.integration.clickhouse_rig import filled_store, random_facts, random_
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scores.md").read_text()
 EXAMPLES = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-INTERNAL = {"tenant_zones"}
+INTERNAL = {"tenant_zones", "touched_responses", "rezoned_tenants"}
 
 
 @pytest.fixture(scope="module")
