@@ -21,6 +21,7 @@ import models
 from schemas.envelope import INTERACTION_TYPE, RESPONSE_TYPE
 
 CORPUS = Path(models.__file__).parent / "corpus"
+EVERYDAY = "everyday"  # texts that are no customer's: to train on only
 
 # Mean share of the way up the scale for a comment of this sentiment, and its spread.
 _FEELING = {
@@ -66,9 +67,10 @@ _EMOJI = {
 
 @cache
 def corpus() -> tuple[dict[str, Any], ...]:
-    """Our corpus: one dictionary a comment, with `text`, `language`, `sentiment` and `topics`."""
+    """Our corpus: one dictionary a comment, with `text`, `language`, `sentiment` and `topics`. No everyday texts."""
     files = sorted(CORPUS.glob("*.jsonl"))
-    return tuple(json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line)
+    rows = (json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line)
+    return tuple(row for row in rows if row["trade"] != EVERYDAY)
 
 
 @cache
