@@ -23,8 +23,9 @@ from schemas.rows import to_ms
 
 TOLERANCE = 1e-9  # absolute and relative, of every figure
 MODEL_TOLERANCE = 1e-5  # of what a model says in single precision: its sums depend on what else is in the batch
-_PATIENCE = 30.0  # seconds to read a topic to its end
+_PATIENCE = 120.0  # seconds to read a topic to its end; a busy machine
 _RESPONSE_KEY = ("tenant", "source", "response_id", "question")
+Ends = Mapping[TopicPartition, int]
 _INTERACTION_KEY = ("tenant", "source", "interaction_id")
 
 
@@ -73,13 +74,20 @@ class Comparison:
 
 
 def compare(
-    client: Client, brokers: str, run: str, wanted: Expected, sent: Sequence[Sent], zones: Mapping[str, str]
+    client: Client,
+    brokers: str,
+    run: str,
+    wanted: Expected,
+    sent: Sequence[Sent],
+    zones: Mapping[str, str],
+    since: Ends | None = None,
 ) -> Comparison:
-    """Compare all that belongs to `run`, whose tenants are those of `zones`."""
+    """Compare all that belongs to `run`, whose tenants are those of `zones`; topics are read from `since` on."""
     result = Comparison()
-    _compare_topics(result, brokers, run, sent)
-    _compare_dead_letters(result, client, brokers, run, wanted)
-    _compare_passed_on(result, brokers, run, wanted)
+    kept = {topic.name: read(brokers, topic.name, run, since or {}) for topic in topics.TOPICS}
+    _compare_topics(result, kept, sent)
+    _compare_dead_letters(result, client, kept, f"junk-{run}-", wanted)
+    _compare_passed_on(result, kept, wanted)
     compare_store(result, client, wanted, zones)
     return result
 
@@ -98,12 +106,27 @@ def compare_store(result: Comparison, client: Client, wanted: Expected, zones: M
         _compare_view(result, view, _cells(client, view, tenants), net_sentiments(view, responses, zones))
 
 
-def read(brokers: str, topic: str, text: str) -> list[Any]:
-    """The records of `topic` whose value holds `text`, from the beginning to the high watermark of every partition."""
-    with closing(KafkaConsumer(bootstrap_servers=brokers.split(","), enable_auto_commit=False)) as consumer:
-        places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+def ends(brokers: str) -> Ends:
+    """Where every partition of our topics ends now: the high watermark of a fetch, as in `pipeline.status`."""
+    with closing(_consumer(brokers)) as consumer:
+        places = [place for topic in topics.TOPICS for place in _partitions(consumer, topic.name)]
         consumer.assign(places)
-        consumer.seek_to_beginning(*places)
+        consumer.seek_to_end(*places)
+        deadline = time.monotonic() + _PATIENCE
+        while any(consumer.highwater(place) is None for place in places):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the broker does not say where its partitions end")
+            consumer.poll(timeout_ms=200, max_records=1)
+        return {place: consumer.highwater(place) for place in places}
+
+
+def read(brokers: str, topic: str, text: str, since: Ends) -> list[Any]:
+    """The records of `topic` whose value holds `text`, from `since` to the high watermark of every partition."""
+    with closing(_consumer(brokers)) as consumer:
+        places = _partitions(consumer, topic)
+        consumer.assign(places)
+        for place in places:
+            consumer.seek(place, since.get(place, 0))
         found: list[Any] = []
         deadline = time.monotonic() + _PATIENCE
         while any(consumer.highwater(p) is None or consumer.position(p) < consumer.highwater(p) for p in places):
@@ -114,25 +137,35 @@ def read(brokers: str, topic: str, text: str) -> list[Any]:
         return found
 
 
-def _compare_topics(result: Comparison, brokers: str, run: str, sent: Sequence[Sent]) -> None:
+def _consumer(brokers: str) -> KafkaConsumer:
+    return KafkaConsumer(bootstrap_servers=brokers.split(","), enable_auto_commit=False)
+
+
+def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+
+
+def _compare_topics(result: Comparison, kept: Mapping[str, list[Any]], sent: Sequence[Sent]) -> None:
     """The broker keeps what it acknowledged (sending again may add copies, which is no fault)."""
     for topic in (topics.RESPONSES, topics.INTERACTIONS):
-        kept = Counter({(r.timestamp, r.value) for r in read(brokers, topic, run)})
-        result.same_keys(topic, kept, Counter({(s.timestamp, s.value) for s in sent if s.topic == topic}))
+        found = Counter({(record.timestamp, record.value) for record in kept[topic]})
+        result.same_keys(topic, found, Counter({(s.timestamp, s.value) for s in sent if s.topic == topic}))
 
 
-def _compare_dead_letters(result: Comparison, client: Client, brokers: str, run: str, wanted: Expected) -> None:
+def _compare_dead_letters(
+    result: Comparison, client: Client, kept: Mapping[str, list[Any]], junk: str, wanted: Expected
+) -> None:
     """Table: one row a record of junk. Topic: each at least once (it is a log: after a kill it may be twice)."""
-    junk = f"junk-{run}-"
-    records = Counter((r.topic, r.partition, r.offset) for r in read(brokers, topics.RESPONSES, junk))
+    records = Counter((r.topic, r.partition, r.offset) for r in kept[topics.RESPONSES] if junk.encode() in r.value)
     sql = """
         SELECT topic, partition, offset FROM feedback.dead_letters FINAL WHERE position(payload, {junk:String}) > 0"""
     found = client.query(sql, parameters={"junk": junk}).result_rows
     result.same_keys("dead_letters", Counter(map(tuple, found)), records)
-    letters = [json.loads(record.value)["data"] for record in read(brokers, topics.DEAD_LETTERS, junk)]
+    letters = [json.loads(record.value)["data"] for record in kept[topics.DEAD_LETTERS]]
     told = Counter({(letter["topic"], letter["partition"], letter["offset"]) for letter in letters})
     result.same_keys(topics.DEAD_LETTERS, told, records)
-    result.same("junk", "marks", len(wanted.junk), len({_mark(letter["payload"], junk) for letter in letters}))
+    marks = {_mark(letter["payload"], junk) for letter in letters if junk in letter["payload"]}
+    result.same("junk", "marks", len(marks), len(wanted.junk))
 
 
 def _mark(payload: str, junk: str) -> str:
@@ -143,11 +176,11 @@ def _mark(payload: str, junk: str) -> str:
     return payload[begin:end]
 
 
-def _compare_passed_on(result: Comparison, brokers: str, run: str, wanted: Expected) -> None:
+def _compare_passed_on(result: Comparison, kept: Mapping[str, list[Any]], wanted: Expected) -> None:
     """Every comment of a newest version went on to the label lane; and every labelled one to `feedback.enriched`."""
     for topic, column in ((topics.COMMENTS, "comment"), (topics.ENRICHED, "model_version")):
         due = {row["event_id"] for row in wanted.responses.values() if row[column]}
-        passed_on = {json.loads(record.value)["data"]["event_id"] for record in read(brokers, topic, run)}
+        passed_on = {json.loads(record.value)["data"]["event_id"] for record in kept[topic]}
         result.same_keys(topic, Counter(passed_on & due), Counter(due))
 
 

@@ -16,12 +16,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from kafka.errors import KafkaError
 
 from infra.topics import TopicSettings
-from pipeline.chaos.compare import Difference, compare
+from pipeline.chaos.compare import Difference, compare, ends
 from pipeline.chaos.expected import expect
 from pipeline.chaos.faults import Fault, Kind
 from pipeline.chaos.parts import Part, Parts
 from pipeline.chaos.sender import Sender
 from pipeline.chaos.stream import ZONES, records, tenants
+from pipeline.chaos.watch import Watcher, refresh
 from pipeline.settings import StreamSettings, consumer_group
 from pipeline.status import READ_BY_LANE, lag
 from schemas.labels import Labels
@@ -39,7 +40,8 @@ class NotDrained(RuntimeError):
 class Outcome:
     """What one seed came to: `lost` and `twice` count events, `differences` are the figures that are wrong.
 
-    `run` and `start_ms` are what its records were made with, beside the seed.
+    `run` and `start_ms` are what its records were made with, beside the seed. `looks` at the scores were taken
+    while the faults happened.
     """
 
     seed: int
@@ -51,6 +53,7 @@ class Outcome:
     died_by_themselves: list[str] = field(default_factory=list)
     lost: int = 0
     twice: int = 0
+    looks: int = 0
     figures: int = 0
     differences: list[Difference] = field(default_factory=list)
     seconds: float = 0.0
@@ -83,27 +86,35 @@ def play(
     zones = dict(zip(tenants(run), ZONES, strict=True))
     with closing(parts.client()) as client:
         client.insert("feedback.tenants", list(map(list, zones.items())), column_names=["tenant", "timezone"])
+    since = ends(parts.kafka)
     stream = list(records(seed, run, count, start_ms))
     sender = Sender(parts.kafka, stream, seconds)
+    watcher = Watcher(parts.client, list(zones), seed)
     sender.start()
+    watcher.start()
     try:
         _break(parts, faults, outcome, tell)
         _wait_for(sender, parts, outcome, tell)
+        _drain(parts, outcome, tell)
     finally:
         sender.give_up.set()
+        watcher.enough.set()
         parts.heal()
         sender.join()
-    if sender.failure is not None:
-        raise sender.failure
-    _drain(parts, outcome, tell)
+        watcher.join()
+    for failure in (sender.failure, watcher.failure):
+        if failure is not None:
+            raise failure
     outcome.sent, outcome.resent = len(stream), sender.resent
     wanted = expect(stream)
     if label is not None:
         wanted.label(dict(zip(wanted.comments(), label(wanted.comments()), strict=True)))
     with closing(parts.client()) as client:
-        found = compare(client, parts.kafka, run, wanted, stream, zones)
-    outcome.lost, outcome.twice = found.lost, found.twice
-    outcome.figures, outcome.differences = found.figures, found.differences
+        if seed % 2:  # half of the seeds end with all of it in the snapshot
+            refresh(client)
+        found = compare(client, parts.kafka, run, wanted, stream, zones, since)
+    outcome.lost, outcome.twice, outcome.looks = found.lost, found.twice, watcher.looks
+    outcome.figures, outcome.differences = found.figures, watcher.differences + found.differences
     outcome.seconds = time.monotonic() - began
     return outcome
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.console import Failure, err, out, print_json, print_records
+from pipeline.cli.console import Failure, err, out, print_records
 from pipeline.cli.rooms import JsonOption
 from schemas.labels import Labels
 
@@ -67,14 +67,11 @@ def chaos(
                 if not outcomes[-1].exact:
                     break
     except (NotDrained, TimeoutError) as failure:
+        print_records("Chaos", list(map(_record, outcomes)), as_json=json_output)
         raise Failure(
             f"{failure}\nReplay with --seed {first + len(outcomes)}; logs in {folder / 'logs'}", 1
         ) from failure
-    records = [_record(outcome) for outcome in outcomes]
-    if json_output:
-        print_json(records)
-    else:
-        print_records("Chaos", records, as_json=False)
+    print_records("Chaos", list(map(_record, outcomes)), as_json=json_output)
     if not outcomes[-1].exact:
         for difference in outcomes[-1].differences[:_SHOWN]:
             err.print(str(difference), style="red", highlight=False, markup=False)
@@ -93,7 +90,8 @@ def _labeler() -> Callable[[Sequence[str]], list[Labels]]:
 
 
 def _record(outcome: Any) -> dict[str, Any]:
-    """`again`: sent again by us; `died`: parts that ended by themselves; `wrong`: of the `figures` compared."""
+    """`again`: sent again by us; `died`: parts that ended by themselves; `looks`: at the scores while it went on;
+    `wrong`: of the `figures` compared."""
     return {
         "seed": outcome.seed,
         "events": outcome.sent,
@@ -102,6 +100,7 @@ def _record(outcome: Any) -> dict[str, Any]:
         "died": len(outcome.died_by_themselves),
         "lost": outcome.lost,
         "twice": outcome.twice,
+        "looks": outcome.looks,
         "figures": outcome.figures,
         "wrong": len(outcome.differences),
         "seconds": round(outcome.seconds, 1),

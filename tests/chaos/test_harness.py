@@ -15,6 +15,7 @@ from pipeline.chaos.faults import plan
 from pipeline.chaos.play import play
 from pipeline.chaos.stream import ZONES, Sent, records, tenants
 from pipeline.chaos.views import SCORES
+from pipeline.chaos.watch import differences
 from schemas import topics
 from tests.integration.stream_fixture import ScoreStack, vocstream
 
@@ -73,8 +74,27 @@ def test_a_short_run_ends_exact(tmp_path: Any) -> None:
     assert (outcome["seed"], outcome["faults"], outcome["events"]) == (11, 6, 2000)
     assert (outcome["lost"], outcome["twice"], outcome["wrong"]) == (0, 0, 0)
     assert outcome["figures"] > 50_000
+    assert outcome["looks"] > 0
     assert "seed" in run.stderr
     assert not list(tmp_path.glob("vocstream-chaos-*")), "the folder of a run that was right is removed"
+
+
+def test_a_look_sees_what_is_served_wrong() -> None:
+    """Of responses whose newest version did not change; what changed meanwhile may be either, but not twice."""
+    one, two, gone, moving = (("t", "/s", name, "") for name in ("one", "two", "gone", "moving"))
+    before = {one: ("1", True, ("nps", 9)), two: ("4", True, ("nps", 3)), gone: ("2", False, ("nps", 1))}
+    before |= {moving: ("7", True, ("nps", 5))}
+    after = before | {moving: ("8", True, ("nps", 6)), ("t", "/s", "new", ""): ("1", True, ("nps", 0))}
+    right = [(one, ("nps", 9)), (two, ("nps", 3)), (moving, ("nps", 6))]
+    assert differences(before, right, after) == []
+    assert differences(before, [*right[:2], (moving, ("nps", 5))], after) == []
+    assert [d.key for d in differences(before, [*right, (moving, ("nps", 5))], after)] == [moving]
+    assert [d.key for d in differences(before, right[1:], after)] == [one]
+    assert [d.key for d in differences(before, [*right, (gone, ("nps", 1))], after)] == [gone]
+    assert [d.key for d in differences(before, [(one, ("nps", 8)), *right[1:]], after)] == [one]
+    assert [d.found for d in differences(before, [*right, (("t", "/s", "none", ""), ("nps", 2))], after)] == [
+        ("nps", 2)
+    ]
 
 
 def test_it_sees_what_is_wrong(stream: ScoreStack) -> None:

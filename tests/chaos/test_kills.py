@@ -111,20 +111,27 @@ def test_the_store_away_for_a_while(parts: Parts, tenant: str, how: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("how", ["killed", "hanging"])
-def test_the_store_away_for_ten_minutes(parts: Parts, tenant: str, how: str) -> None:
+def test_the_store_away_for_ten_minutes(
+    parts: Parts, tenant: str, how: str, record_property: Callable[[str, object], None]
+) -> None:
+    """Its figures (`pytest -rP`, or `--junitxml`): memory before and at most, live rate, rate of catching up."""
     parts.wait_for_workers()
-    _memory_flat_while(parts, tenant, how, seconds=600, count=300_000)
+    for name, figure in _memory_flat_while(parts, tenant, how, seconds=600, count=300_000).items():
+        record_property(name, figure)
+        print(f"{name}: {figure:.1f}")
 
 
-def _memory_flat_while(parts: Parts, tenant: str, how: str, seconds: float, count: int) -> None:
+def _memory_flat_while(parts: Parts, tenant: str, how: str, seconds: float, count: int) -> dict[str, float]:
     resident = _resident(parts)
-    warm = load(parts, tenant, count // 2, seconds=2)  # what a batch costs is then in the figure before the outage
-    finish(warm)
-    address(parts).wait_for_responses(tenant, count // 2)
+    first = min(count // 2, 60_000)
+    with outage(parts, "hanging"):  # what full buffers cost is then in the figure before the outage
+        finish(load(parts, tenant, first, seconds=first / 3_000))
+    address(parts).wait_for_responses(tenant, first, timeout=300)
     before = resident()
     with outage(parts, how):
+        began = time.monotonic()
         sender = load(parts, tenant, count, seconds=seconds)
         deadline = time.monotonic() + seconds + 2
         peak = before
@@ -132,10 +139,20 @@ def _memory_flat_while(parts: Parts, tenant: str, how: str, seconds: float, coun
             peak = max(peak, resident())
             time.sleep(0.2)
         finish(sender)
+        live = count / (time.monotonic() - began)
         assert parts.workers["scores-1"].alive, "the worker gave up waiting"
+    back = time.monotonic()
+    address(parts).wait_for_responses(tenant, count, timeout=600)  # the newest of every partition is new
+    caught_up = count / (time.monotonic() - back)
     assert_each_once(parts, tenant, count)
     assert parts.workers["scores-1"].alive
     assert peak - before < max(0.1 * before, 24 * MEBIBYTE), f"{before / MEBIBYTE:.0f} to {peak / MEBIBYTE:.0f} MiB"
+    return {
+        "MiB before": before / MEBIBYTE,
+        "MiB at most": peak / MEBIBYTE,
+        "records a second live": live,
+        "records a second catching up": caught_up,
+    }
 
 
 def _resident(parts: Parts) -> Callable[[], int]:
