@@ -1,61 +1,125 @@
-"""Measures a labeler on labelled comments: accuracy, macro-F1 (three classes and two), confusion, calibration.
+"""Measures a labeler on labelled comments: accuracy, macro-F1 (three classes and two), confusion, calibration, topics.
 
-    python -m models.evaluate FILE.jsonl ...
-
-Each line holds `text`, `label` (negative, neutral, positive) and `lang`; files of our own corpus (`sentiment`,
-`topics`) are measured on six classes, topics and the sentiment of each topic as well. Rows go in, numbers come out:
-nothing is learnt here.
+Rows (`models.labelled` says of what form) go in, numbers come out: nothing is learnt here. Each figure is over the
+rows that tell what it needs, so a file of three classes has no figure of topics. `vocstream evaluate` shows the
+numbers, `models.report` draws them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.labeler import Labeler
-from models.settings import ModelSettings
-from models.training.data import read_lines
+from models.labelled import DIRECTION, SIX, THREE, Labelled
 from schemas.labels import Labels, Sentiment
 
-THREE = ("negative", "neutral", "positive")
-DIRECTION = {
-    Sentiment.VERY_NEGATIVE: "negative", Sentiment.NEGATIVE: "negative", Sentiment.NEUTRAL: "neutral",
-    Sentiment.POSITIVE: "positive", Sentiment.VERY_POSITIVE: "positive", Sentiment.MIXED: "mixed",
-    Sentiment.UNKNOWN: "neutral",
-}  # fmt: skip
 SCALE = {
     Sentiment.VERY_NEGATIVE: -2, Sentiment.NEGATIVE: -1, Sentiment.NEUTRAL: 0, Sentiment.MIXED: 0,
     Sentiment.UNKNOWN: 0, Sentiment.POSITIVE: 1, Sentiment.VERY_POSITIVE: 2,
 }  # fmt: skip
 BINS = 10
 WORST = 20  # mistakes that are shown
+_AT_ONCE = 256  # comments between two steps of a progress bar
+
+Confusion = dict[str, dict[str, int]]
+
+
+class Asked(Protocol):
+    """What is measured: `models.labeler.Labeler`, or anything that labels as it does."""
+
+    def label(self, texts: Sequence[str]) -> list[Labels]: ...
+
+
+@dataclass(frozen=True)
+class TopicFigures:
+    """How well one topic is found. `sentiment`: share of the found mentions whose direction is right."""
+
+    topic: str
+    mentions: int
+    precision: float | None
+    recall: float | None
+    f1: float
+    sentiment: float | None
 
 
 @dataclass
 class Report:
-    """Figures of one file; None where it has no labels for them. Shares are 0..1."""
+    """Figures of one file, or of one language of it; None where it has no labels for them. Shares are 0..1."""
 
     file: str
     rows: int
+    language: str = ""
     accuracy: float | None = None
     macro_f1: float | None = None
     binary_macro_f1: float | None = None
     calibration_error: float | None = None
-    confusion: dict[str, dict[str, int]] = field(default_factory=dict)
+    confusion: Confusion = field(default_factory=dict)
     six_accuracy: float | None = None
     within_one_level: float | None = None
+    six_confusion: Confusion = field(default_factory=dict)
     topics_macro_f1: float | None = None
     topics_micro_f1: float | None = None
     topic_sentiment_accuracy: float | None = None
+    topics: list[TopicFigures] = field(default_factory=list)
     curve: list[tuple[float, float, int]] = field(default_factory=list)
     mistakes: list[dict[str, Any]] = field(default_factory=list)
+
+
+def evaluate(
+    labeler: Asked,
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    advance: Callable[[int], object] = lambda count: None,
+) -> list[Report]:
+    """Figures of all `rows`, then of each language where there are several; `advance` is told how many are done.
+
+    Raises LabelError on a row that is not a labelled comment.
+    """
+    comments = [Labelled.of(row) for row in rows]
+    answers = labelled_by(labeler, comments, advance)
+    reports = [measure(name, comments, answers)]
+    languages = sorted({comment.language for comment in comments} - {""})
+    for language in languages if len(languages) > 1 else []:
+        part = [at for at, comment in enumerate(comments) if comment.language == language]
+        report = measure(f"{name} {language}", [comments[at] for at in part], [answers[at] for at in part])
+        report.language = language
+        reports.append(report)
+    return reports
+
+
+def labelled_by(
+    labeler: Asked, comments: Sequence[Labelled], advance: Callable[[int], object] = lambda count: None
+) -> list[Labels]:
+    """The labeler's answers, in order."""
+    answers: list[Labels] = []
+    for start in range(0, len(comments), _AT_ONCE):
+        chunk = comments[start : start + _AT_ONCE]
+        answers += labeler.label([comment.text for comment in chunk])
+        advance(len(chunk))
+    return answers
+
+
+def measure(name: str, comments: Sequence[Labelled], answers: Sequence[Labels]) -> Report:
+    """Figures for labelled `comments` and the `answers` to them, in the same order."""
+    report = Report(name, len(comments))
+    pairs = list(zip(comments, answers, strict=True))
+    _sentiment(report, [(c, a) for c, a in pairs if c.direction in THREE])
+    _calibration(report, [(c, a) for c, a in pairs if c.direction is not None])
+    _levels(report, [(c.sentiment, a) for c, a in pairs if c.sentiment is not None])
+    _topics(report, [(c.topics, a) for c, a in pairs if c.topics is not None])
+    return report
+
+
+def three_classes(labels: Labels) -> str:
+    """Negative, neutral or positive; `mixed` goes where its score leans, else to neutral."""
+    direction = DIRECTION[labels.sentiment]
+    if direction != "mixed":
+        return direction
+    return "neutral" if abs(labels.sentiment_score) < 0.1 else THREE[1 + int(np.sign(labels.sentiment_score))]
 
 
 def macro_f1(truth: Sequence[str], said: Sequence[str], classes: Sequence[str]) -> float:
@@ -84,122 +148,73 @@ def calibration_error(confidence: NDArray[Any], right: NDArray[Any], bins: int =
     return sum(abs(sure - share) * count for sure, share, count in curve) / max(len(confidence), 1)
 
 
-def three_classes(labels: Labels) -> str:
-    """Negative, neutral or positive; `mixed` goes where its score leans, else to neutral."""
-    direction = DIRECTION[labels.sentiment]
-    if direction != "mixed":
-        return direction
-    return "neutral" if abs(labels.sentiment_score) < 0.1 else THREE[1 + int(np.sign(labels.sentiment_score))]
+def _sentiment(report: Report, pairs: Sequence[tuple[Labelled, Labels]]) -> None:
+    """Three classes; and two, by the sign of the score, where neutral rows are left out."""
+    if not pairs:
+        return
+    truth = [str(comment.direction) for comment, _ in pairs]
+    said = [three_classes(answer) for _, answer in pairs]
+    report.accuracy = float(np.mean([t == s for t, s in zip(truth, said, strict=True)]))
+    report.macro_f1 = macro_f1(truth, said, THREE)
+    report.confusion = _confusion(truth, said, THREE)
+    signs = [("positive" if answer.sentiment_score > 0 else "negative", comment.direction)
+             for comment, answer in pairs if comment.direction != "neutral"]  # fmt: skip
+    if signs:
+        report.binary_macro_f1 = macro_f1([str(t) for _, t in signs], [s for s, _ in signs], ("negative", "positive"))
 
 
-def measure(name: str, rows: Sequence[dict[str, Any]], answers: Sequence[Labels]) -> Report:
-    """Figures for labelled `rows` and the `answers` to them, in the same order."""
-    report = Report(name, len(rows))
-    truth, said, confidence, right = [], [], [], []
-    for row, answer in zip(rows, answers, strict=True):
-        if row.get("label") in THREE:
-            truth.append(row["label"])
-            said.append(three_classes(answer))
-            confidence.append(answer.confidence)
-            right.append(DIRECTION[answer.sentiment] == row["label"])
-    if truth:
-        pairs = list(zip(truth, said, strict=True))
-        report.accuracy = float(np.mean([t == s for t, s in pairs]))
-        report.macro_f1 = macro_f1(truth, said, THREE)
-        report.confusion = {t: {s: pairs.count((t, s)) for s in THREE} for t in THREE}
-        report.calibration_error = calibration_error(np.array(confidence), np.array(right))
-        report.curve = calibration_curve(np.array(confidence), np.array(right))
-        report.mistakes = _mistakes(rows, answers)
-        _binary(report, rows, answers)
-    if any("sentiment" in row for row in rows):
-        _own(report, rows, answers)
-    return report
-
-
-def _mistakes(rows: Sequence[dict[str, Any]], answers: Sequence[Labels]) -> list[dict[str, Any]]:
-    """The wrong answers that were given with most confidence."""
+def _calibration(report: Report, pairs: Sequence[tuple[Labelled, Labels]]) -> None:
+    """The confidence is that of the direction (`models.sentiment`), and so is what counts as right."""
+    if not pairs:
+        return
+    right = np.array([DIRECTION[answer.sentiment] == comment.direction for comment, answer in pairs])
+    confidence = np.array([answer.confidence for _, answer in pairs])
+    report.calibration_error = calibration_error(confidence, right)
+    report.curve = calibration_curve(confidence, right)
     wrong = [
-        {"text": row["text"], "label": row["label"], "said": answer.sentiment, "confidence": answer.confidence}
-        for row, answer in zip(rows, answers, strict=True)
-        if row.get("label") in THREE and DIRECTION[answer.sentiment] != row["label"]
+        {"text": c.text, "label": str(c.sentiment or c.direction), "said": str(a.sentiment), "confidence": a.confidence}
+        for (c, a), is_right in zip(pairs, right, strict=True)
+        if not is_right
     ]
-    return sorted(wrong, key=lambda mistake: -mistake["confidence"])[:WORST]
+    report.mistakes = sorted(wrong, key=lambda mistake: -float(str(mistake["confidence"])))[:WORST]
 
 
-def evaluate(labeler: Labeler, name: str, rows: Sequence[dict[str, Any]]) -> list[Report]:
-    """Figures of all `rows` (`text` and labels, see the module), then of each language where there are several."""
-    answers = labeler.label([row["text"] for row in rows])
-    reports = [measure(name, rows, answers)]
-    languages = sorted({str(row.get("lang") or row.get("language") or "") for row in rows})
-    if len(languages) > 1:
-        for language in languages:
-            part = [at for at, row in enumerate(rows) if (row.get("lang") or row.get("language") or "") == language]
-            reports.append(measure(f"{name} {language}", [rows[at] for at in part], [answers[at] for at in part]))
-    return reports
-
-
-def _binary(report: Report, rows: Sequence[dict[str, Any]], answers: Sequence[Labels]) -> None:
-    """Neutral rows are left out; the sign of the score decides."""
-    pairs = [
-        (row["label"], "positive" if answer.sentiment_score > 0 else "negative")
-        for row, answer in zip(rows, answers, strict=True)
-        if row.get("label") in ("negative", "positive")
-    ]
-    if pairs:
-        report.binary_macro_f1 = macro_f1([t for t, _ in pairs], [s for _, s in pairs], ("negative", "positive"))
-
-
-def _own(report: Report, rows: Sequence[dict[str, Any]], answers: Sequence[Labels]) -> None:
-    report.six_accuracy = float(
-        np.mean([row["sentiment"] == a.sentiment for row, a in zip(rows, answers, strict=True)])
-    )
-    near = [
-        row["sentiment"] == a.sentiment
-        or ("mixed" not in (row["sentiment"], a.sentiment) and
-            abs(SCALE[Sentiment(row["sentiment"])] - SCALE[a.sentiment]) <= 1)
-        for row, a in zip(rows, answers, strict=True)
-    ]  # fmt: skip
+def _levels(report: Report, pairs: Sequence[tuple[Sentiment, Labels]]) -> None:
+    """Five levels and mixed; within one level counts neighbours as right, and mixed only as itself."""
+    if not pairs:
+        return
+    truth, said = [str(t) for t, _ in pairs], [str(a.sentiment) for _, a in pairs]
+    report.six_accuracy = float(np.mean([t == s for t, s in zip(truth, said, strict=True)]))
+    near = [t == a.sentiment or ("mixed" not in (t, a.sentiment) and abs(SCALE[t] - SCALE[a.sentiment]) <= 1)
+            for t, a in pairs]  # fmt: skip
     report.within_one_level = float(np.mean(near))
-    true = [{m["topic"]: m["sentiment"] for m in row["topics"]} for row in rows]
-    said = [{m.topic: m.sentiment for m in a.topics if m.topic != "other"} for a in answers]
-    names = sorted({topic for mentions in true for topic in mentions})
-    f1, hits, total = [], 0, 0
-    for name in names:
-        both = sum(name in t and name in s for t, s in zip(true, said, strict=True))
-        sizes = sum(name in t for t in true) + sum(name in s for s in said)
-        f1.append(2 * both / sizes)
-        hits, total = hits + 2 * both, total + sizes
-    report.topics_macro_f1 = float(np.mean(f1)) if f1 else None
-    report.topics_micro_f1 = hits / total if total else None
-    same = [
-        DIRECTION[Sentiment(t[name])] == DIRECTION[s[name]]
-        for t, s in zip(true, said, strict=True) for name in t if name in s
-    ]  # fmt: skip
-    report.topic_sentiment_accuracy = float(np.mean(same)) if same else None
+    report.six_confusion = _confusion(truth, said, SIX)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line; see the module's text."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--heads", type=Path, default=None)
-    parser.add_argument("--split", default=None, help="only rows of this split (our own corpus)")
-    parser.add_argument("--html", type=Path, default=None, help="write a report with plots here")
-    parser.add_argument("--limit", type=int, default=None, help="at most this many rows of a file")
-    options = parser.parse_args(arguments)
-    from models.report import render  # it needs the classes of this module
+def _topics(report: Report, pairs: Sequence[tuple[Mapping[str, Sentiment | None], Labels]]) -> None:
+    """Over the topics that the file mentions; a comment's `other` is no topic."""
+    if not pairs:
+        return
+    true = [told for told, _ in pairs]
+    said = [{m.topic: m.sentiment for m in answer.topics if m.topic != "other"} for _, answer in pairs]
+    hits = total = 0
+    agreed: list[bool] = []
+    for name in sorted({topic for told in true for topic in told}):
+        there, found = sum(name in t for t in true), sum(name in s for s in said)
+        both = [(t[name], s[name]) for t, s in zip(true, said, strict=True) if name in t and name in s]
+        same = [DIRECTION[told] == DIRECTION[feeling] for told, feeling in both if told is not None]
+        f1 = 2 * len(both) / (there + found)
+        precision = len(both) / found if found else None
+        sentiment = float(np.mean(same)) if same else None
+        report.topics.append(TopicFigures(name, there, precision, len(both) / there, f1, sentiment))
+        hits, total = hits + 2 * len(both), total + there + found
+        agreed += same
+    if report.topics:
+        report.topics_macro_f1 = float(np.mean([topic.f1 for topic in report.topics]))
+        report.topics_micro_f1 = hits / total
+        report.topic_sentiment_accuracy = float(np.mean(agreed)) if agreed else None
 
-    labeler = Labeler.load(ModelSettings(heads=options.heads), progress=True)
-    reports: list[Report] = []
-    for path in options.files:
-        rows = [row for row in read_lines(path) if options.split in (None, row.get("split"))][: options.limit]
-        found = evaluate(labeler, path.name, rows)
-        reports += found
-        for report in found:
-            print(json.dumps({k: v for k, v in asdict(report).items() if k not in ("curve", "mistakes")}), flush=True)
-    if options.html:
-        options.html.write_text(render(reports, labeler.model_version), encoding="utf-8")
 
-
-if __name__ == "__main__":
-    main()
+def _confusion(truth: Sequence[str], said: Sequence[str], classes: Sequence[str]) -> Confusion:
+    pairs = list(zip(truth, said, strict=True))
+    return {t: {s: pairs.count((t, s)) for s in classes} for t in classes}

@@ -1,4 +1,4 @@
-"""Files to messages: what `vocstream emit` reads.
+"""Files to rows, and rows to messages: what `vocstream emit` reads; `classify`, `evaluate` and others take the rows.
 
 A line is a CloudEvents envelope, or (with a `Mapping`) a row of comments that becomes a response. Every line is
 decoded here exactly as the worker will decode it, so that what is wrong is told with its line number before it is sent.
@@ -82,6 +82,13 @@ def read_messages(file: Path, mapping: Mapping | None) -> Iterator[Message | Bad
         return
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         yield from _read(lines, file.stem, mapping, is_csv=file.suffix.lower() == ".csv")
+
+
+def read_rows(file: Path) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
+    """Line number and content of each row of a CSV or JSON Lines file; a BadLine stands where a line is not one."""
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        for number, row, _ in _rows(lines, file.suffix.lower() == ".csv"):
+            yield number, row
 
 
 def _read(lines: TextIO, name: str, mapping: Mapping | None, *, is_csv: bool) -> Iterator[Message | BadLine]:

@@ -1,7 +1,8 @@
 """The command line, `vocstream`: one file a group of commands, each a thin layer over the room that does the work.
 
 `run` starts processes, `emit` and `demo` write events, `look` reads what came of them, `admin` prepares the ground,
-`classify` asks the model. Every command explains itself with --help; those that a program would read have --json.
+`classify` asks the model, `quality` measures it, `train`, `models` and `topics` change it. Every command explains
+itself with --help; those that a program would read have --json.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from pipeline.cli import admin, alerts, chaos, classify, demo, doctor, emit, look, run
+from models.errors import ModelError
+from pipeline.cli import admin, alerts, chaos, classify, demo, doctor, emit, look, models, quality, run, topics, train
 from pipeline.cli.console import Failure, err
 from pipeline.cli.rooms import SETTINGS
 from pipeline.settings import UnknownSetting, refuse_unknown
@@ -27,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (run, emit, demo, look, admin, classify, doctor, chaos, alerts):
+for module in (run, emit, demo, look, admin, classify, quality, train, models, topics, doctor, chaos, alerts):
     module.register(app)
 
 
@@ -42,7 +44,7 @@ def main() -> None:
     except Failure as failure:
         err.print(str(failure), style="red", highlight=False, markup=False)
         sys.exit(failure.code)
-    except UnknownSetting as error:
+    except (UnknownSetting, ModelError) as error:
         err.print(str(error), style="red", highlight=False, markup=False)
         sys.exit(2)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Commands that prepare the ground: tables (`migrate`) and topics (`topics`)."""
+"""Commands that prepare the ground: tables (`migrate`) and Kafka topics (`kafka-topics`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.cli.rooms import DEFAULT_DATA, DataOption, JsonOption, clickhouse_
 
 
 def register(app: typer.Typer) -> None:
-    for command in (migrate, topics):
+    for command in (migrate, kafka_topics):
         app.command()(command)
 
 
@@ -49,12 +49,15 @@ def migrate(
     out.print(f"[green]{len(done)} migrations done.[/green]" if done else "Nothing to do.")
 
 
-def topics(
+def kafka_topics(
     create: Annotated[bool, typer.Option("--create", help="Create those that are missing.")] = False,
     data: DataOption = DEFAULT_DATA,
     json_output: JsonOption = False,
 ) -> None:
-    """Show the topics, who writes and reads them; create them with --create."""
+    """Show the topics of Kafka, who writes and reads them; create them with --create.
+
+    What comments speak of is [bold]vocstream topics[/bold].
+    """
     brokers = stream_settings(data).kafka_brokers
     try:
         if create:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.console import Failure, out, table
+from pipeline.files import BadLine, read_rows
 from schemas.labels import Labels
 
 _AT_ONCE = 512  # comments handed to the model together
@@ -29,7 +30,9 @@ def register(app: typer.Typer) -> None:
 
 
 def classify(
-    what: Annotated[str, typer.Argument(help='A comment in quotes, or a file of JSON Lines with a "comment" each.')],
+    what: Annotated[
+        str, typer.Argument(help='A comment in quotes, or a file of JSON Lines or CSV with a "comment" each.')
+    ],
     output: Annotated[
         Format | None, typer.Option("--format", help="Default: text for a comment, jsonl for a file.")
     ] = None,
@@ -72,16 +75,14 @@ def as_record(labels: Labels) -> dict[str, Any]:
 
 
 def _comments(file: Path) -> Iterator[str]:
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-                comment = record["comment"] if "comment" in record else record["text"]
-            except (json.JSONDecodeError, TypeError, KeyError) as error:
-                raise Failure(f'{file}, line {number}: expected {{"comment": "..."}}: {error!r}') from error
-            yield comment if isinstance(comment, str) else ""
+    for number, row in read_rows(file):
+        if isinstance(row, BadLine):
+            raise Failure(f'{file}, line {number}: expected {{"comment": "..."}}: {row.error}')
+        if "comment" not in row and "text" not in row:
+            there = ", ".join(map(str, row)) or "nothing"
+            raise Failure(f"{file}, line {number}: expected `comment` (or `text`), it has {there}")
+        comment = row["comment"] if "comment" in row else row["text"]
+        yield comment if isinstance(comment, str) else ""
 
 
 def _print(comment: str, labels: Labels) -> None:

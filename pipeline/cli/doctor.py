@@ -107,7 +107,7 @@ def _kafka(brokers: str) -> str:
     except Exception as error:
         raise RuntimeError(f"no broker at {brokers} (vocstream up starts one): {error}") from error
     if missing:
-        raise RuntimeError(f"{brokers} has no {', '.join(missing)}: vocstream topics --create")
+        raise RuntimeError(f"{brokers} has no {', '.join(missing)}: vocstream kafka-topics --create")
     return f"{brokers}, all topics there"
 
 

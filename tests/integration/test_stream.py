@@ -179,7 +179,7 @@ def test_the_commands_that_look(up: Up, tenant: str) -> None:
     assert "nonsense" in wrong.stderr
     assert "Traceback" not in wrong.stderr
 
-    listed = vocstream("topics", "--json", *data)
+    listed = vocstream("kafka-topics", "--json", *data)
     assert all(row["partitions"] for row in json.loads(listed.stdout)), listed.stderr
 
     dry = vocstream("migrate", "--dry-run", *data)

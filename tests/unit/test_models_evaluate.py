@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.evaluate import calibration_error, macro_f1, measure, three_classes
+from models.labelled import LabelError, Labelled
 from models.report import render
 from schemas.labels import Labels, Sentiment, TopicMention
 
@@ -44,17 +45,50 @@ def test_a_report_of_our_own_corpus() -> None:
         {"text": "x", "sentiment": "negative", "topics": [{"topic": "delivery.delay", "sentiment": "very_negative"}]},
         {"text": "y", "sentiment": "neutral", "topics": []},
     ]
-    report = measure("f", rows, [said(Sentiment.VERY_NEGATIVE, -0.8, bad), said(Sentiment.NEUTRAL, 0.0, bad)])
+    comments = [Labelled.of(row) for row in rows]
+    report = measure("f", comments, [said(Sentiment.VERY_NEGATIVE, -0.8, bad), said(Sentiment.NEUTRAL, 0.0, bad)])
     assert report.six_accuracy == 0.5
     assert report.within_one_level == 1.0
     assert report.topics_macro_f1 == pytest.approx(2 / 3)
     assert report.topic_sentiment_accuracy == 1.0
+    assert report.macro_f1 == 1.0
+    assert report.six_confusion["negative"]["very_negative"] == 1
+    topic = report.topics[0]
+    assert (topic.topic, topic.mentions, topic.precision, topic.recall) == ("delivery.delay", 1, 0.5, 1.0)
+
+
+def test_mixed_is_in_no_figure_of_three_classes_and_is_calibrated() -> None:
+    comment = Labelled.of({"text": "x", "sentiment": "mixed"})
+    report = measure("f", [comment], [said(Sentiment.NEGATIVE, -0.5, confidence=0.8)])
     assert report.macro_f1 is None
+    assert report.calibration_error == pytest.approx(0.8)
+    assert report.mistakes == [{"text": "x", "label": "mixed", "said": "negative", "confidence": 0.8}]
+
+
+@pytest.mark.parametrize(("row", "topics"), [
+    ({"topics": []}, {}),
+    ({"topics": ""}, {}),
+    ({"topics": ["a.b", "other"], "topic_sentiments": {"a.b": "mixed"}}, {"a.b": Sentiment.MIXED}),
+    ({"topics": "a.b:negative; c.d"}, {"a.b": Sentiment.NEGATIVE, "c.d": None}),
+    ({"topics": '[{"topic": "a.b", "sentiment": "positive"}]'}, {"a.b": Sentiment.POSITIVE}),
+])  # fmt: skip
+def test_topics_are_read_in_each_form(row: dict[str, object], topics: dict[str, Sentiment | None]) -> None:
+    assert Labelled.of({"comment": "x", **row}).topics == topics
+
+
+@pytest.mark.parametrize(("row", "reason"), [
+    ({"label": "positive"}, "no `text`"), ({"text": "x"}, "no label"), ({"text": "x", "label": "good"}, "'good'"),
+    ({"text": "x", "sentiment": "angry"}, "five|one of"), ({"text": "x", "topics": 3}, "neither a list"),
+    ({"text": "x", "topics": [{"name": "a"}]}, "a topic is"), ({"text": "x", "topics": "[1"}, "not valid JSON"),
+])  # fmt: skip
+def test_a_row_that_is_no_labelled_comment_is_refused_with_the_reason(row: dict[str, object], reason: str) -> None:
+    with pytest.raises(LabelError, match=reason):
+        Labelled.of(row)
 
 
 def test_the_report_is_one_page_that_escapes_what_people_wrote() -> None:
     rows = [{"text": "<script>alert(1)</script>", "label": "positive", "lang": "en"}]
-    page = render([measure("f", rows, [said(Sentiment.NEGATIVE, -0.5)])], "model <1>")
+    page = render([measure("f", [Labelled.of(row) for row in rows], [said(Sentiment.NEGATIVE, -0.5)])], "model <1>")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert page.count("<svg") == 2

@@ -1,0 +1,72 @@
+"""`vocstream train`: weights of your own, measured, with their card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.console import Failure, err, out
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(train)
+
+
+def train(
+    target: Annotated[Path, typer.Option("--out", help="Folder for weights and their card.md.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of the public corpora; without, our own corpus alone."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed and data give the same weights.")] = 7,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Times that each comment is seen.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the processor.")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="Few rows, one epoch: to try it out.")] = False,
+    choices: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of any other choice; a wrong name lists them all.")
+    ] = None,
+) -> None:
+    """Train sentiment and topics on top of the default encoder, measure them, and write a model card.
+
+    [dim]vocstream train --out my-heads --quick[/dim]
+
+    [dim]vocstream compare default my-heads my-comments.csv[/dim]
+
+    [dim]VOC_MODEL_HEADS=my-heads vocstream up[/dim]
+
+    Needs no data of yours: the labelled comments that come with the package (models/corpus) are enough. Add lines to
+    them, as models/corpus/GUIDE.md says, to teach your own trade. A full run takes an hour or more on one core.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise Failure(f"{target} is not an empty folder: choose another, so that no weights are overwritten")
+    given = dict(_pair(choice) for choice in choices or [])
+    given |= {"seed": str(seed), "threads": str(threads)} | ({"epochs": str(epochs)} if epochs else {})
+    from pydantic import ValidationError
+
+    from models.training.settings import TrainSettings
+    from models.training.train import train as run
+
+    try:
+        settings = TrainSettings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        names = ", ".join(TrainSettings.model_fields)
+        raise Failure(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}; there are {names}") from error
+    with err.status("starting") as status:
+
+        def tell(line: str) -> None:
+            status.update(line)
+            if not line.startswith("step "):
+                err.print(line, highlight=False)
+
+        run(data, target, settings=settings, quick=quick, tell=tell)
+    out.print(f"Figures: {target / 'card.md'}. To use it: VOC_MODEL_HEADS={target}", highlight=False)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise Failure(f"--set {text}: expected NAME=VALUE")
+    return name, value
