@@ -7,6 +7,8 @@ similarity (`models.topics`).
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +100,13 @@ def _terms(comments: Sequence[str], members: Sequence[Sequence[int]]) -> list[li
 def _central(vectors: NDArray[np.float32], group: Sequence[int]) -> list[int]:
     centre = vectors[list(group)].mean(0)
     return sorted(group, key=lambda at: -float(vectors[at] @ centre))
+
+
+def proposed_id(proposal: Proposal) -> str:
+    """An id made of the telling terms, for those who do not choose one: `found.electric_charger`."""
+    words = " ".join(proposal.terms[:1]) or "topic"
+    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode().lower()
+    return "found." + (re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "topic")
 
 
 def accept(proposal: Proposal, topic: str, names: dict[str, str], path: Path) -> None:

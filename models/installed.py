@@ -76,7 +76,7 @@ def fetch(name: str, models_dir: Path, revision: str | None, tell: Callable[[str
             path = Path(hf_hub_download(name, file.rfilename, revision=info.sha, local_dir=partial))
             _check_download(path, file, name)
         shutil.rmtree(partial / ".cache", ignore_errors=True)
-        licence = str((info.card_data or {}).get("license") or "not stated")
+        licence = str(getattr(info.card_data, "license", None) or "not stated")
         _write_manifest(partial, name, str(info.sha), licence)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)

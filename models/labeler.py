@@ -39,9 +39,10 @@ class Labeler:
     def __init__(
         self, encoder: Encoder, trained: tuple[heads.Heads, heads.HeadsCard] | None, topics: taxonomy.Taxonomy,
         guesser: LanguageGuesser, model_version: str, cache_size: int, classifier: SentimentModel | None = None,
-        fitted: fewshot.FewShotTopics | None = None,
+        fitted: fewshot.FewShotTopics | None = None, encoder_version: str = "",
     ) -> None:  # fmt: skip
         self.model_version = model_version
+        self.encoder_version = encoder_version  # encoder and heads: what fitted topics depend on
         self.encoder = encoder
         if trained is None and classifier is None:
             raise ModelError("nothing judges sentiment: give trained heads or a sentiment model")
@@ -83,7 +84,8 @@ class Labeler:
             _check_fit(trained[1], folder, name, encoder.width)
             heads.apply_to_encoder(folder, encoder.model)
             parts.append(f"{trained[1].name}-{heads.fingerprint(folder)}")
-        fitted = fewshot.load(settings.fitted_topics, "+".join(parts)) if settings.fitted_topics else None
+        encoder_version = "+".join(parts)
+        fitted = fewshot.load(settings.fitted_topics, encoder_version) if settings.fitted_topics else None
         encoder.lower(settings.precision, [text for topic in topics.topics for text in topic.description.values()])
         if encoder.precision != "fp32":
             parts.append(encoder.precision)
@@ -96,7 +98,8 @@ class Labeler:
             parts.append(f"fitted-{fewshot.fingerprint(settings.fitted_topics)}")
         version = "+".join([*parts, f"topics-{described}"])
         guesser = LanguageGuesser(settings.languages)
-        return cls(encoder, trained, topics, guesser, version, settings.cache_size, classifier, fitted)
+        return cls(encoder, trained, topics, guesser, version, settings.cache_size, classifier, fitted,
+                   encoder_version)  # fmt: skip
 
     def label(self, texts: Sequence[str]) -> list[Labels]:
         """Labels of `texts`, in their order. A comment that cannot be read is `unknown`, and harms no other.

@@ -94,7 +94,8 @@ def test_every_command_explains_itself() -> None:
     runner = CliRunner()
     listed = runner.invoke(app, ["--help"])
     assert listed.exit_code == 0
-    names = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands if command.callback}
+    called = [(command.name, command.callback) for command in app.registered_commands]
+    names = {name or callback.__name__.replace("_", "-") for name, callback in called if callback}
     assert names >= {"up", "worker", "store", "emit", "migrate", "status", "query", "classify", "doctor"}
     for name in names:
         shown = runner.invoke(app, [name, "--help"])

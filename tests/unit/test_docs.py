@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 def commands() -> set[str]:
     """The commands and groups of commands there are."""
-    single = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands if command.callback}
+    called = [(command.name, command.callback) for command in app.registered_commands]
+    single = {name or callback.__name__.replace("_", "-") for name, callback in called if callback}
     return single | {group.name for group in app.registered_groups if group.name}
 
 
