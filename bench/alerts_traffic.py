@@ -19,6 +19,9 @@ import numpy.typing as npt
 TENANTS, PARTS, DAYS = 20, 24, 90
 ROWS = TENANTS * (PARTS + 1)
 DAY = 288  # buckets
+FIRST_SPIKE = 35  # day; one every other day, three hours long, between 8 and 20 o'clock: 6 % of the time
+WHOLE = 0.4  # of the spikes are in all parts of a tenant, the others in one
+SIZES = {1.5: 0.4, 2.0: 0.15, 3.0: 0.25, 5.0: 0.2}  # and how often each: the smallest is the hardest to find
 START = 1_767_571_200  # Monday 2026-01-05, 00:00 UTC
 
 Counts = npt.NDArray[np.int32]
@@ -127,19 +130,19 @@ def _choose(
     split: npt.NDArray[np.float64],
     days: int,
 ) -> list[Injection]:
-    """What is put into one tenant: two spikes a day from day 35 on, or one drift, or two floods of answers a week."""
+    """What is put into one tenant: a spike every other day from day 35 on, or one drift, or two floods a week."""
     if injected == "spikes":
         found = []
-        for half_day in range(2 * 35, 2 * days):
-            begin = half_day * DAY // 2 + int(rng.integers(0, 90))
-            part = -1 if rng.random() < 0.25 else int(rng.choice(PARTS, p=0.5 * split + 0.5 / PARTS))
-            rate = usual[begin : begin + 12].mean() * (1.0 if part < 0 else split[part])
-            if half_day % 14 == 0:  # Mondays, 3 am
-                begin, quiet = half_day * DAY // 2 + 36, int(rng.integers(PARTS))
+        for day in range(FIRST_SPIKE, days):
+            if day % 7 == 0:  # Mondays, 3 am
+                begin, quiet = day * DAY + 36, int(rng.integers(PARTS))
                 found.append(Injection("night", tenant, quiet, begin, 3, 10 / 12, float(usual[begin] * split[quiet])))
-            else:
-                size = float(rng.choice([1.5, 2.0, 3.0, 5.0]))
-                found.append(Injection("spike", tenant, part, begin, 36, size, float(rate)))
+            if (day + tenant) % 2 == 0:
+                begin = day * DAY + int(rng.integers(8 * 12, 20 * 12))
+                part = -1 if rng.random() < WHOLE else int(rng.choice(PARTS, p=0.5 * split + 0.5 / PARTS))
+                rate = float(usual[begin : begin + 12].mean() * (1.0 if part < 0 else split[part]))
+                size = float(rng.choice(list(SIZES), p=list(SIZES.values())))
+                found.append(Injection("spike", tenant, part, begin, 36, size, rate))
         return found
     if injected == "slow":
         if tenant % 2 == 0:

@@ -34,7 +34,7 @@ class DetectorSettings:
     fire_p: float = 1.5e-3  # with few series the correction for many tests corrects little: this holds at any size
     sure_p: float = 1e-5  # so far out that one tick is enough
     pending: int = 2  # ticks, and at least
-    pending_seconds: float = 60.0
+    pending_seconds: float = 300.0  # however often one looks: more looks would find more that is not there
     clear_p: float = 0.05
     resolve_seconds: float = 600.0
     least_n: int = 5
