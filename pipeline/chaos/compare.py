@@ -17,7 +17,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.chaos.expected import Expected, Identity, Row
 from pipeline.chaos.stream import Sent
-from pipeline.chaos.views import CROSSED, FEELINGS, METRICS, SCORES, Key, View, net_sentiments, score_cells
+from pipeline.chaos.views import CROSSED, CROSSED_METRICS, FEELINGS, SCORES, Key, View, net_sentiments, score_cells
 from schemas import topics
 from schemas.rows import to_ms
 
@@ -219,7 +219,7 @@ def _cells(client: Client, view: View, tenants: Sequence[str]) -> list[Row]:
     calls = [
         f"SELECT * FROM feedback.cross_tab(tenant = '{tenant}', metric = '{metric}', {given})"
         for tenant in tenants
-        for metric in METRICS
+        for metric in CROSSED_METRICS
     ]
     return [row for call in calls for row in _rows(client, call, tenants)]
 

@@ -20,8 +20,8 @@ from schemas.scales import Band
 
 Figures = dict[str, float | None]
 Key = tuple[Any, ...]
-METRICS = ("nps", "csat", "ces", "stars", "thumbs")
 CROSSED = ("segment.plan", "journey_stage")  # the two dimensions of the cross-tab that is compared
+CROSSED_METRICS = ("nps", "stars")  # and its metrics: it takes one a query
 _WINDOWS = (7, 30, 90)
 _PLACE = ("tenant", "metric", "scale", "survey", "touchpoint", "channel")
 _TENANT = ("tenant", "metric", "scale")
@@ -62,7 +62,7 @@ def _dimensions(row: Row, day: date, newest: date) -> Iterator[Key]:
 
 
 def _crossed(row: Row, day: date, newest: date) -> Iterator[Key]:
-    if "plan" in row["segments"]:
+    if "plan" in row["segments"] and row["metric"] in CROSSED_METRICS:
         yield *_of(row, _TENANT), row["segments"]["plan"], row["journey_stage"]
 
 
