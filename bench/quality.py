@@ -87,10 +87,10 @@ def main() -> None:
     save(
         "quality",
         "Sentiment on corpora never trained on",
-        f"In %. Ours: {labeler.model_version}. VADER knows English only, and gives no probabilities. The learnt baselines: "
-        f"logistic regression on {len(train[0])} rows of the corpora that ours learnt from. Two classes: neutral rows "
-        "left out, the likelier of negative and positive. Calibration error: ten bins, over three classes (ours: over "
-        "negative, neutral, positive and mixed).\n\n" + markdown(columns, table),
+        f"In %. Ours: {labeler.model_version}. VADER knows English only, and gives no probabilities. The learnt "
+        f"baselines: logistic regression on {len(train[0])} rows of the corpora that ours learnt from. Two classes: "
+        "neutral rows left out, the likelier of negative and positive. Calibration error: ten bins, over three classes "
+        "(ours: over negative, neutral, positive and mixed).\n\n" + markdown(columns, table),
     )
 
 
