@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/installed-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: help setup demo test test-fast check bench chaos clean
+.PHONY: help setup demo test test-fast test-tz test-bi check bench chaos clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,27 @@ test: setup check  ## All checks and all tests
 test-fast: setup  ## The tests that start no process
 	$(BIN)/python -m pytest tests/unit
 
+test-bi: setup .venv-superset/ready .venv-dbt/ready .venv-node/ready  ## Superset, dbt and Node for real (docs/bi.md; the first run takes about 15 minutes)
+	$(BIN)/python -m pytest tests/bi -m bi -v -s
+
+# Environments of their own: what these tools pin does not go together with what vocstream pins, nor with each other.
+.venv-%/ready: infra/%/requirements.txt
+	@echo "$*: packages into .venv-$* (minutes, only now)"
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install --quiet --disable-pip-version-check --progress-bar off --no-deps -r $<
+	touch $@
+
+.venv-node/ready: tests/bi/package.json
+	@mkdir -p .venv-node && cp $< .venv-node/
+	@if command -v npm >/dev/null; then echo "node: @clickhouse/client into .venv-node"; \
+		npm install --silent --no-audit --no-fund --prefix .venv-node; else echo "node: npm is not installed; its test is skipped"; fi
+	@! command -v npm >/dev/null || touch $@
+
+test-tz: setup  ## The tests that touch time, with the machine in three time zones (many minutes)
+	for zone in UTC America/Sao_Paulo Asia/Kolkata; do echo "TZ=$$zone"; TZ=$$zone $(BIN)/python -m pytest tests/unit \
+		$(wildcard tests/integration/test_clickhouse_*.py tests/integration/test_store_*.py) \
+		tests/integration/test_stream.py $(wildcard tests/integration/test_alerts_*.py) tests/chaos || exit 1; done
+
 check: setup  ## Style, types and the rooms' import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,4 +66,4 @@ chaos: setup  ## Kill and pause the parts for a quarter of an hour and compare e
 	$(BIN)/vocstream chaos --seeds $(or $(SEEDS),10) --faults 20
 
 clean:  ## Remove the environment, not the data
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-superset .venv-dbt .venv-node .mypy_cache .ruff_cache .pytest_cache
