@@ -1,14 +1,9 @@
-"""The clients people use, against the embedded store: clickhouse-connect (sync, async), ClickHouse's Node client."""
+"""clickhouse-connect (sync, async) against the embedded store. ClickHouse's Node client is in tests/bi/test_node.py."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import clickhouse_connect
 import numpy
@@ -20,8 +15,6 @@ from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureErr
 from clickhouse_connect.driver.external import ExternalData
 
 from tests.integration.store_stack import StoreHandle, store
-
-_NODE_CLIENT = "@clickhouse/client@1"
 
 
 @pytest.fixture(scope="module")
@@ -162,90 +155,3 @@ async def test_async_client(handle: StoreHandle, client: Client) -> None:
         assert await made.command("SELECT {x:UInt8} + 1", parameters={"x": 4}) == 5
     finally:
         await made.close()
-
-
-_SCRIPT = """
-const { createClient } = require('@clickhouse/client');
-const assert = require('assert');
-const url = process.env.STORE_URL;
-async function main() {
-  for (const compression of [{}, { request: true, response: true }]) {
-    const client = createClient({ url, compression });
-    assert.strictEqual((await client.ping()).success, true);
-    assert.strictEqual((await client.ping({ select: true })).success, true);
-    const columns = '(id UInt64, name String)';
-    await client.command({ query: `CREATE OR REPLACE TABLE n ${columns} ENGINE = MergeTree ORDER BY id` });
-    const values = [{ id: 1, name: 'a' }, { id: '2', name: 'ü' }];
-    const inserted = await client.insert({ table: 'n', format: 'JSONEachRow', values });
-    assert.ok(inserted.executed);
-    assert.strictEqual(inserted.summary.written_rows, '2');
-    const { Readable } = require('stream');
-    await client.insert({ table: 'n', format: 'JSONEachRow', values: Readable.from((function* () {
-      for (let i = 3; i <= 1000; i++) yield { id: i, name: 'row ' + i };
-    })(), { objectMode: true }) });
-    const rows = await client.query({
-      query: 'SELECT id, name FROM n WHERE id <= {top:UInt64} ORDER BY id',
-      query_params: { top: 2 }, format: 'JSONEachRow' });
-    assert.deepStrictEqual(await rows.json(), [{ id: 1, name: 'a' }, { id: 2, name: 'ü' }]);
-    const whole = await client.query({ query: 'SELECT count() AS c FROM n', format: 'JSON' });
-    assert.deepStrictEqual((await whole.json()).data, [{ c: 1000 }]);
-    const many = await client.query({ query: 'SELECT number FROM numbers(200000)', format: 'JSONCompactEachRow' });
-    const stream = many.stream();
-    let seen = 0;
-    for await (const block of stream) seen += block.length;
-    assert.strictEqual(seen, 200000);
-    const done = await client.exec({ query: 'SELECT 42 FORMAT CSV' });
-    let text = '';
-    for await (const part of done.stream) text += part;
-    assert.strictEqual(text, '42\\n');
-    const unknown = (error) => error.code === '60' && error.type === 'UNKNOWN_TABLE';
-    await assert.rejects(client.query({ query: 'SELECT * FROM nope' }), unknown);
-    const settings = await client.query({ query: "SELECT getSetting('max_block_size') AS s",
-      format: 'JSONEachRow', clickhouse_settings: { max_block_size: '321' } });
-    assert.deepStrictEqual(await settings.json(), [{ s: 321 }]);
-    await client.close();
-    const session_id = 'node' + JSON.stringify(compression).length;
-    const session = createClient({ url, session_id, max_open_connections: 1 });
-    await session.command({ query: 'CREATE TEMPORARY TABLE tmp (x UInt8)' });
-    await session.insert({ table: 'tmp', values: [[1], [2]], format: 'JSONCompactEachRow' });
-    const temporary = await session.query({ query: 'SELECT sum(x) AS s FROM tmp', format: 'JSONEachRow' });
-    assert.deepStrictEqual(await temporary.json(), [{ s: 3 }]);
-    await session.close();
-    const abort = new AbortController();
-    const slow = createClient({ url });
-    setTimeout(() => abort.abort(), 300);
-    await assert.rejects(slow.query({ query: 'SELECT sleep(3)', abort_signal: abort.signal }));
-    await slow.close();
-  }
-  console.log(JSON.stringify({ ok: true }));
-}
-main().catch((error) => { console.error(error); process.exit(1); });
-"""
-
-
-@pytest.mark.skipif(
-    shutil.which("npm") is None or shutil.which("node") is None, reason="node and npm are not installed"
-)
-def test_node_client(handle: StoreHandle, tmp_path: Path) -> None:
-    installed = subprocess.run(
-        ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(tmp_path), _NODE_CLIENT],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if installed.returncode != 0:
-        pytest.skip(f"npm cannot install {_NODE_CLIENT}: {installed.stderr[-300:]}")
-    script = tmp_path / "run.js"
-    script.write_text(_SCRIPT)
-    done = subprocess.run(
-        ["node", str(script)],
-        cwd=tmp_path,
-        env={**os.environ, "STORE_URL": handle.url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout) == {"ok": True}
