@@ -19,7 +19,8 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from models.errors import ModelError
-from models.precision import Precision, lower, resolve
+from models.precision import lower, resolve
+from models.settings import Precision
 
 Span = tuple[int, int]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-Precision = Literal["auto", "fp32", "bf16", "int8"]
+from models.settings import Precision
 
 MIGRATION = 0.5  # how much of the inputs' unevenness goes into the weights; the paper's default
 _LARGEST = 127.0

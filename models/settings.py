@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.precision import Precision
+# Here and not in `models.precision`: every command and worker reads the settings, few need torch.
+Precision = Literal["auto", "fp32", "bf16", "int8"]
 
 
 def default_models_dir() -> Path:

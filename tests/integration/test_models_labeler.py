@@ -12,8 +12,7 @@ from models import convert, heads
 from models.encoder import Encoder, embed
 from models.errors import ModelError
 from models.labeler import Labeler
-from models.precision import Precision
-from models.settings import ModelSettings
+from models.settings import ModelSettings, Precision
 from schemas.labels import Labels, Sentiment
 
 NEGATIVE = {Sentiment.VERY_NEGATIVE, Sentiment.NEGATIVE}
