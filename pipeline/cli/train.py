@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +22,6 @@ def train(
         typer.Option(exists=True, file_okay=False, help="Folder of the public corpora; without, our own corpus alone."),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed and data give the same weights.")] = 7,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Times that each comment is seen.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the processor.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Few rows, one epoch: to try it out.")] = False,
     choices: Annotated[
@@ -42,7 +42,7 @@ def train(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Failure(f"{target} is not an empty folder: choose another, so that no weights are overwritten")
     given = dict(_pair(choice) for choice in choices or [])
-    given |= {"seed": str(seed), "threads": str(threads)} | ({"epochs": str(epochs)} if epochs else {})
+    given |= {"seed": seed, "threads": threads}
     from pydantic import ValidationError
 
     from models.training.settings import TrainSettings
@@ -65,8 +65,12 @@ def train(
     out.print(f"Figures: {target / 'card.md'}. To use it: VOC_MODEL_HEADS={target}", highlight=False)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, Any]:
+    """A value that is JSON is read as such, so that lists can be given."""
     name, separator, value = text.partition("=")
     if not separator:
         raise Failure(f"--set {text}: expected NAME=VALUE")
-    return name, value
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
