@@ -6,7 +6,7 @@ Training wraps each linear layer (`adapt`) and learns `up @ down`, `rank` wide; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -52,6 +52,30 @@ def state(module: nn.Module) -> dict[str, torch.Tensor]:
         if isinstance(layer, Adapted)
         for end, factor in ((DOWN, layer.down), (UP, layer.up))
     }
+
+
+def blended(states: Sequence[Mapping[str, torch.Tensor]], shares: Sequence[float]) -> dict[str, torch.Tensor]:
+    """One change out of several: the sum of `states`, each counting its share. Ranks add up.
+
+    Averaging the weights of models tuned apart generalises better than any of them (Wortsman et al. 2022).
+    """
+    names = [name.removesuffix(DOWN) for name in states[0] if name.endswith(DOWN)]
+    return {
+        name + end: torch.cat(
+            [state[name + end] * (share if end == UP else 1) for state, share in zip(states, shares, strict=True)],
+            dim=1 if end == UP else 0,
+        )
+        for name in names
+        for end in (DOWN, UP)
+    }
+
+
+def restore(module: nn.Module, factors: Mapping[str, torch.Tensor]) -> None:
+    """Puts `factors` (as `state` gives them) into an adapted `module`, whatever their rank."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, Adapted):
+            layer.down = nn.Parameter(factors[name + DOWN].float())
+            layer.up = nn.Parameter(factors[name + UP].float())
 
 
 def merged(factors: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -48,7 +48,8 @@ class HeadsCard(BaseModel):
     thresholds: list[float] = Field(description="A topic is mentioned when its probability reaches this.")
     temperature: float = Field(gt=0, description="Sentiment logits are divided by this (calibration).")
     topic_temperature: float = Field(default=1.0, gt=0)
-    general_share: float = Field(default=0.0, ge=0, le=1, description="Weight of the general voice in sentiment.")
+    general_share: float = Field(default=0.0, ge=0, le=1, description="Weight of the general voice without a topic.")
+    general_floor: float = Field(default=0.0, ge=0, le=1, description="Its weight where a topic is surely there.")
     training: dict[str, float] = Field(default_factory=dict, description="How the weights were made.")
 
 
@@ -73,9 +74,11 @@ class Heads(nn.Module):
         self.presence = nn.Parameter(torch.zeros(topics, width))
         self.presence_bias = nn.Parameter(torch.full((topics,), -3.0))  # a topic is rare: begin near 5 %
         self.topic_sentiment = nn.Linear(width, len(LEVELS))
-        # A linear voice trained on general text only, for comments unlike those of customers; 0 = not heard.
+        # A linear voice trained on general text only, heard the more the less a comment speaks of any topic of
+        # customers; a share of 0 = not heard.
         self.general = nn.Linear(width, 3)
         self.general_share = 0.0
+        self.general_floor = 0.0
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> Scores:
         """`hidden` (texts, tokens, width) and `mask` (texts, tokens; 0 for padding) to logits."""
@@ -90,10 +93,12 @@ class Heads(nn.Module):
         presence = torch.einsum("bkw,kw->bk", views, self.presence) + self.presence_bias
         sentiment = self.sentiment(torch.cat([mean, telling], -1))
         if self.general_share:
-            sentiment = self._tempered(sentiment, self.general(nn.functional.normalize(mean, dim=-1)))
+            strange = 1.0 - presence.sigmoid().amax(-1, keepdim=True)  # no topic of customers: hear others more
+            share = self.general_floor + (self.general_share - self.general_floor) * strange
+            sentiment = self._tempered(sentiment, self.general(nn.functional.normalize(mean, dim=-1)), share)
         return Scores(sentiment, presence, self.topic_sentiment(views))
 
-    def _tempered(self, sentiment: torch.Tensor, general: torch.Tensor) -> torch.Tensor:
+    def _tempered(self, sentiment: torch.Tensor, general: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
         """Moves the mass of negative, neutral and mixed, positive towards what the general voice says of them.
 
         A product of experts over the three directions; the proportions within a direction stay the sentiment head's.
@@ -101,7 +106,7 @@ class Heads(nn.Module):
         own = sentiment.log_softmax(-1)
         groups = torch.tensor(DIRECTIONS)
         sums = torch.stack([torch.logsumexp(own[:, groups == at], -1) for at in range(3)], -1)
-        shift = self.general_share * (general.log_softmax(-1) - sums)
+        shift = share * (general.log_softmax(-1) - sums)
         return own + shift[:, groups]
 
 
@@ -147,7 +152,7 @@ def load(folder: Path | None = None) -> tuple[Heads, HeadsCard]:
         if not card.general_share:  # such heads may have been saved without a general voice
             state = {k: v for k, v in heads.state_dict().items() if k.startswith("general.")} | state
         heads.load_state_dict(state)
-        heads.general_share = card.general_share
+        heads.general_share, heads.general_floor = card.general_share, card.general_floor
     except OSError as error:
         raise ModelError(f"cannot read the heads in {folder}: {error}") from error
     except (ValidationError, SafetensorError, RuntimeError) as error:

@@ -30,6 +30,7 @@ CLASS_SETS = {
 }
 THREE = {"negative": "any_negative", "neutral": "neutral", "positive": "any_positive"}
 
+THREE_CLASSES = [CLASS_SETS[name] for name in THREE.values()]
 EVERYDAY = "everyday"  # the trade of comments that are about no trade
 CONTRAST = {"en": "but", "pt": "mas", "es": "pero"}
 
@@ -50,7 +51,7 @@ class Example:
 
     `classes`: which sentiment classes may be right, empty when not told. `mentions`: topic -> the levels that may be
     right. `absent`: topics known not to be mentioned. `exhaustive`: whether that is all topics not in `mentions`.
-    `everyday`: about life in general, not about a purchase or a service.
+    `everyday`: about life in general, not about a purchase or a service. `weight`: what its sentiment counts for.
     """
 
     text: str
@@ -60,6 +61,7 @@ class Example:
     exhaustive: bool = False
     language: str = ""
     everyday: bool = False
+    weight: float = 1.0
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -203,8 +205,8 @@ def public(folder: Path, topics: Taxonomy, emotions: int, seed: int) -> list[Exa
         *uci(folder),
         *mams(folder),
         *balanced(goemotions(folder), emotions, seed),
-        *sample(questions(folder), emotions // 15, seed),
-        *intents(folder, topics, emotions // 90, seed),
+        *sample(questions(folder), emotions // 30, seed),
+        *intents(folder, topics, emotions // 180, seed),
     ]
 
 

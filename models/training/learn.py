@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
-from models.heads import CLASSES, LEVELS
+from models.heads import CLASSES, DIRECTIONS, LEVELS, Heads
 from models.training.data import Example
 from models.training.network import Lower, Network, batches
-from models.training.settings import TrainSettings
+from models.training.settings import Member, TrainSettings
 
 Tell = Callable[[str], None]
 LOSS_WEIGHTS = (1.0, 8.0, 1.5)  # topics: a mean over thirty that are mostly absent is a small number
@@ -29,9 +30,11 @@ WARM_UP = 0.06  # share of the steps in which the learning rate rises
 
 @dataclass(frozen=True)
 class Targets:
-    """Classes that may be right (n, 6), topics present (n, T), topics told of (n, T), levels that may be (n, T, 5)."""
+    """Classes that may be right (n, 6) and what they weigh (n), topics present (n, T), topics told of (n, T), levels
+    that may be right (n, T, 5)."""
 
     classes: torch.Tensor
+    weight: torch.Tensor
     present: torch.Tensor
     told: torch.Tensor
     levels: torch.Tensor
@@ -41,6 +44,7 @@ class Targets:
         """The targets of `examples`, topics in the order of `topics`."""
         column = {topic: at for at, topic in enumerate(topics)}
         classes = torch.zeros(len(examples), len(CLASSES))
+        weight = torch.tensor([example.weight for example in examples])
         present = torch.zeros(len(examples), len(topics))
         told = torch.zeros(len(examples), len(topics))
         levels = torch.zeros(len(examples), len(topics), len(LEVELS))
@@ -53,16 +57,20 @@ class Targets:
                 if topic in column:
                     present[at, column[topic]] = told[at, column[topic]] = 1
                     levels[at, column[topic], list(allowed)] = 1
-        return cls(classes, present, told, levels)
+        return cls(classes, weight, present, told, levels)
 
 
-def set_loss(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-    """Minus the log of the probability given to the allowed classes; rows that allow nothing cost nothing."""
+def set_loss(logits: torch.Tensor, allowed: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Minus the log of the probability given to the allowed classes; rows that allow nothing cost nothing.
+
+    `weight` (rows) says what a row counts for, 1 by default.
+    """
     log_p = logits.log_softmax(-1)
     inside = torch.logsumexp(log_p.masked_fill(allowed == 0, -1e4), -1)
     loss = -(1 - SMOOTHING) * inside - SMOOTHING * log_p.mean(-1)
     known = allowed.sum(-1) > 0
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    loss = loss * known if weight is None else loss * known * weight
+    return loss.sum() / known.sum().clamp(min=1)
 
 
 def losses(network: Network, lower: Lower, targets: Targets, rows: Sequence[int]) -> torch.Tensor:
@@ -75,7 +83,7 @@ def losses(network: Network, lower: Lower, targets: Targets, rows: Sequence[int]
     )
     return torch.stack(
         [
-            set_loss(scores.sentiment, targets.classes[rows]),
+            set_loss(scores.sentiment, targets.classes[rows], targets.weight[rows]),
             mentioned / told.sum().clamp(min=1),
             set_loss(scores.topic_sentiment, targets.levels[rows]),
         ]
@@ -123,40 +131,52 @@ def learn(
     own: Sequence[Example],
     public: Sequence[Example],
     topics: Sequence[str],
+    member: Member,
     settings: TrainSettings,
     tell: Tell,
 ) -> None:
-    """Trains `network` in place; an epoch sees all of `own` and a fresh share of `public` (`lower` holds both)."""
+    """Trains `network` in place; an epoch reads all of `own` and a fresh share of `public` (`lower` holds both)."""
     generator = np.random.default_rng(settings.seed)
-    targets = Targets.of([*own, *public], topics)
-    drawn = int(len(public) * settings.public_share)
+    weighed = [e if e.everyday else replace(e, weight=member.trade_weight) for e in own]
+    drawn = int(len(public) * member.public_share)
     plan: list[list[int]] = []
-    for _ in range(settings.epochs):
+    for _ in range(member.epochs):
         others = len(own) + generator.choice(len(public), drawn, replace=False) if drawn else np.empty(0, int)
         plan += batches(lower, settings.budget, generator, [*range(len(own)), *others.tolist()])
     tell(f"{len(own)} comments of our own and {drawn} public ones an epoch, {len(plan)} steps")
     factors = [parameter for parameter in network.layers.parameters() if parameter.requires_grad]
     groups = [
-        {"params": factors, "lr": settings.rate},
+        {"params": factors, "lr": member.rate},
         {"params": list(network.heads.parameters()), "lr": settings.head_rate},
     ]
-    descend(network, lower, targets, plan, groups, LOSS_WEIGHTS, tell)
+    descend(network, lower, Targets.of([*weighed, *public], topics), plan, groups, LOSS_WEIGHTS, tell)
 
 
-def learn_topics(
+def learn_heads(
     network: Network, final: Lower, examples: Sequence[Example], topics: Sequence[str], settings: TrainSettings,
     tell: Tell,
 ) -> None:  # fmt: skip
-    """Goes on training what finds topics and their sentiment, and nothing else, on final token vectors."""
+    """Trains the heads alone, on final token vectors."""
     generator = np.random.default_rng(settings.seed)
-    plan = [rows for _ in range(settings.topic_epochs)
+    plan = [rows for _ in range(settings.head_epochs)
             for rows in batches(final, settings.budget, generator, range(len(examples)))]  # fmt: skip
-    heads = network.heads
-    learning = [heads.queries, heads.presence, heads.presence_bias, *heads.topic_sentiment.parameters()]
     layers, network.layers = network.layers, torch.nn.ModuleList()  # the vectors are final already
-    groups = [{"params": learning, "lr": settings.head_rate}]
-    descend(network, final, Targets.of(examples, topics), plan, groups, (0.0, *LOSS_WEIGHTS[1:]), tell)
+    groups = [{"params": list(network.heads.parameters()), "lr": settings.head_rate}]
+    descend(network, final, Targets.of(examples, topics), plan, groups, LOSS_WEIGHTS, tell)
     network.layers = layers
+
+
+def fit_general(heads: Heads, final: Lower, examples: Sequence[Example]) -> None:
+    """Fits the general voice (`Heads.general`) on `examples` that tell three classes, equally weighted."""
+    vectors = np.zeros((len(examples), heads.presence.shape[1]), np.float32)
+    with torch.inference_mode():
+        for at in range(len(examples)):
+            mean = heads.norm(torch.from_numpy(final.rows[at].astype(np.float32))).mean(0)
+            vectors[at] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+    truth = [DIRECTIONS[min(example.classes)] for example in examples]
+    model = LogisticRegression(C=1.0, max_iter=1000, class_weight="balanced").fit(vectors, truth)
+    heads.general.weight.data = torch.from_numpy(model.coef_.astype(np.float32))
+    heads.general.bias.data = torch.from_numpy(model.intercept_.astype(np.float32))
 
 
 def predict(network: Network, lower: Lower) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -7,9 +7,12 @@
 the weights that `models.heads` reads, and `card.md`, the model card with the figures measured on our own test split.
 `tell` is handed one line at a time as the work goes on. Everything that chooses is seeded.
 
-1. The encoder's upper layers (low-rank changes of them) and the heads learn together from all examples.
-2. The topic heads learn on, on final token vectors: they need more steps than the encoder bears.
-3. One temperature and a threshold a topic are fitted on comments kept aside, ours and public ones.
+1. Each member (`models.training.settings`) is trained apart: low-rank changes of the encoder's upper layers, and heads.
+   One hears our own comments often, one hears mostly other people's.
+2. Their changes are averaged: the mean is better on comments unlike all of these than either is.
+3. The heads learn on, alone, on what the averaged encoder says; and a linear "general voice" is fitted on public text
+   alone, which speaks where a comment is about no trade (`Heads.general_share`).
+4. One temperature and a threshold a topic are fitted on comments kept aside, ours and public ones.
 """
 
 from __future__ import annotations
@@ -21,18 +24,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models import convert, heads, taxonomy
+from models import adapters, convert, heads, taxonomy
 from models.encoder import Encoder
 from models.errors import ModelError
 from models.training import data as corpora
 from models.training.calibrate import fit_temperature, fit_thresholds
 from models.training.card import CARD
 from models.training.card import write as write_card
-from models.training.learn import Targets, Tell, learn, learn_topics, predict
+from models.training.learn import Targets, Tell, fit_general, learn, learn_heads, predict
 from models.training.network import Lower, Network, final_states, lower_states
 from models.training.settings import TrainSettings
 
 NAME = "feedback"
+FINISHING_ROWS = 6000  # public rows that the heads and the general voice are fitted on
 
 
 @dataclass(frozen=True)
@@ -81,20 +85,49 @@ def train(
     topics = taxonomy.load()
     material = gather(data, topics, settings)
     encoder = Encoder.load(convert.ensure_default_model(progress=True), threads=settings.threads)
-    network = Network(encoder, settings.first_layer, settings.rank, len(topics.ids))
 
     def lower(examples: Sequence[corpora.Example]) -> Lower:
         return lower_states(encoder, [example.text for example in examples], settings.first_layer)
 
     tell("reading: the encoder's lower layers, once")
-    own = lower(material.own)
-    everything = Lower([*own.rows, *lower(material.public).rows])
-    learn(network, everything, material.own, material.public, topics.ids, settings, tell)
-    learn_topics(network, final_states(network, own), material.own, topics.ids, settings, tell)
+    everything = Lower([*lower(material.own).rows, *lower(material.public).rows])
+    members = []
+    for at, member in enumerate(settings.members, 1):
+        tell(f"member {at} of {len(settings.members)}")
+        network = Network(encoder, settings.first_layer, settings.rank, len(topics.ids))
+        learn(network, everything, material.own, material.public, topics.ids, member, settings, tell)
+        members.append(network)
+    network = averaged(members)
+    finish(network, everything, material, topics, settings, tell)
     card = calibrated(network, encoder, lower(material.aside), lower(material.foreign), material, topics, settings)
     heads.save(out, network.heads, card, network.encoder_state())
     write_card(out, data, settings.measured_rows, tell)
     tell(f"written to {out}: weights, {CARD}")
+
+
+def averaged(members: Sequence[Network]) -> Network:
+    """The first member with the mean of all members' changes."""
+    states = [adapters.state(member.layers) for member in members]
+    adapters.restore(members[0].layers, adapters.blended(states, [1 / len(states)] * len(states)))
+    return members[0]
+
+
+def finish(
+    network: Network, everything: Lower, material: Material, topics: taxonomy.Taxonomy, settings: TrainSettings,
+    tell: Tell,
+) -> None:  # fmt: skip
+    """Step 3: heads and general voice, in place. `everything` holds the own and the public rows, in this order."""
+    generator = np.random.default_rng(settings.seed)
+    others = generator.permutation(len(material.public))[:FINISHING_ROWS].tolist()
+    public = [material.public[at] for at in others]
+    rows = [*range(len(material.own)), *(len(material.own) + at for at in others)]
+    final = final_states(network, Lower([everything.rows[row] for row in rows]))
+    learn_heads(network, final, [*material.own, *public], topics.ids, settings, tell)
+    three = [at for at, example in enumerate(public) if example.classes in corpora.THREE_CLASSES]
+    if three:
+        shift = len(material.own)
+        fit_general(network.heads, Lower([final.rows[shift + at] for at in three]), [public[at] for at in three])
+        network.heads.general_share, network.heads.general_floor = settings.general_share, settings.general_floor
 
 
 def calibrated(
@@ -112,6 +145,13 @@ def calibrated(
         width=encoder.width,
         topics=topics.ids,
         thresholds=fit_thresholds(mentioned, targets.present[: len(mentioned)].numpy()),
-        temperature=fit_temperature(np.concatenate([overall, strange]), targets.classes.numpy()),
-        training={**settings.model_dump(), "own": len(material.own), "public": len(material.public)},
+        temperature=settings.caution * fit_temperature(np.concatenate([overall, strange]), targets.classes.numpy()),
+        general_share=network.heads.general_share,
+        general_floor=network.heads.general_floor,
+        training={
+            **settings.model_dump(exclude={"members"}),
+            "members": len(settings.members),
+            "own": len(material.own),
+            "public": len(material.public),
+        },
     )
