@@ -158,7 +158,10 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> A
     try:
         return AlertConfig.model_validate(_from_environment(content or {}, environ))
     except _Missing as missing:
-        raise ConfigError(f"{path}: environment variable {missing} is not set") from missing
+        raise ConfigError(
+            f"{path}:{_line(node, missing.where)}: {'.'.join(map(str, missing.where))}: "
+            f"environment variable {missing.name} is not set"
+        ) from missing
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_url=False, include_input=False):
@@ -175,18 +178,20 @@ _TYPES = frozenset({"alertmanager", "webhook", "slack", "pagerduty", "email"})
 
 
 class _Missing(LookupError):
-    pass
+    def __init__(self, name: str, where: list[Any]) -> None:
+        super().__init__(name)
+        self.name, self.where = name, where
 
 
-def _from_environment(value: Any, environ: Mapping[str, str]) -> Any:
+def _from_environment(value: Any, environ: Mapping[str, str], where: tuple[Any, ...] = ()) -> Any:
     if isinstance(value, dict):
-        return {name: _from_environment(one, environ) for name, one in value.items()}
+        return {name: _from_environment(one, environ, (*where, name)) for name, one in value.items()}
     if isinstance(value, list):
-        return [_from_environment(one, environ) for one in value]
+        return [_from_environment(one, environ, (*where, place)) for place, one in enumerate(value)]
     if isinstance(value, str) and value.startswith("env:"):
         name = value[4:]
         if name not in environ:
-            raise _Missing(name)
+            raise _Missing(name, list(where))
         return environ[name]
     return value
 

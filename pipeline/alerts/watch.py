@@ -303,7 +303,7 @@ class Watch:
         for incident in self.incidents.values():
             until = incident.alert.snoozed_until
             if incident.alert.status is Status.SNOOZED and until is not None and until.timestamp() <= at:
-                alert = self._revise(incident, at, status=Status.FIRING, snoozed_until=None)
+                alert = self._revise(incident, at, status=Status.FIRING)
                 events.append(Event(alert, f"firing@{until.isoformat()}"))
         return events
 

@@ -153,7 +153,7 @@ def ack(
     """Say that somebody takes care of an alert."""
     from schemas.alerts import Status
 
-    _revise(data, alert, {"status": Status.ACKNOWLEDGED, "acknowledged_by": by})
+    _revise(data, alert, {"status": Status.ACKNOWLEDGED, "acknowledged_by": by, "snoozed_until": None})
     out.print("[green]Acknowledged.[/green]")
 
 

@@ -1,6 +1,6 @@
 """A migrated store with labelled comments of one's choice, for the tests of the sentinel.
 
-Times are seconds since 1970. NOW is a Wednesday, so that history of two weeks holds every hour of the week.
+Times are seconds since 1970. NOW is a Wednesday; eight days of history hold every hour of the week.
 
 Run as a program it is a sentinel whose clock goes FASTER times as fast, so that an alert lives and ends in seconds:
 
@@ -25,6 +25,8 @@ from pydantic import SecretStr
 from infra.clickhouse.client import connect
 from infra.clickhouse.migrate import apply
 from infra.clickhouse.settings import ClickHouseSettings
+from pipeline.alerts.store import AlertStore
+from pipeline.alerts.watch import Watch
 from schemas.rows import ResponseRow
 from tests.integration.clickhouse_rig import insert_responses
 from tests.integration.store_stack import StoreHandle, store
@@ -143,6 +145,17 @@ def put_back(client: Client) -> None:
         ]
         columns = ", ".join(names)
         client.command(f"INSERT INTO feedback.{table} ({columns}) SELECT {columns} FROM feedback.kept_{table}")
+
+
+@contextmanager
+def taught_store(folder: Path) -> Iterator[tuple[StoreHandle, Client, Watch]]:
+    """A store with eight ordinary days of `acme` until NOW, learnt by the watch; `put_back` brings it back to that."""
+    with alert_store(folder) as (handle, client):
+        put(client, ordinary(NOW - 8 * 86_400, NOW, every=120))
+        watch = Watch(AlertStore(client))
+        watch.begin(NOW)
+        keep(client)
+        yield handle, client, watch
 
 
 FASTER = 60.0

@@ -64,7 +64,7 @@ def test_a_mistake_is_told_with_file_line_and_key(tmp_path: Path, old: str, new:
 
 
 def test_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:
-    assert "SLACK is not set" in read(tmp_path, GOOD, {})
+    assert "FILE:5: receivers.1.url: environment variable SLACK is not set" in read(tmp_path, GOOD, {})
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

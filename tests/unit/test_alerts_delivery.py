@@ -168,5 +168,24 @@ def test_after_a_restart_recent_notices_are_due(hours: int, expected: list[str])
     assert [event.name for event in overdue([over], AT + timedelta(hours=hours))] == expected
 
 
+def test_a_firing_after_a_snooze_is_due_and_has_a_name_of_its_own() -> None:
+    until = AT + timedelta(minutes=30)
+    burning = example(AT).model_copy(update={"snoozed_until": until})
+    names = ["firing", f"firing@{until.isoformat()}"]
+    assert [event.name for event in overdue([burning], AT + timedelta(hours=1))] == names
+    over = resolved(burning, AT + timedelta(minutes=20))  # before the snooze was over: it never spoke again
+    assert [event.name for event in overdue([over], AT + timedelta(hours=1))] == ["firing", "resolved"]
+
+
+def test_every_receiver_is_told_how_much_and_how_sure() -> None:
+    alert = example(AT)
+    told = (
+        alertmanager.payload(alert)[0]["annotations"]["description"],
+        str(slack.payload(alert)),
+        message(alert, "a@example.com", ("b@example.com",)).get_content(),
+    )
+    assert all("+12 … +36 pp (95 %), p = 1e-06" in text for text in told)
+
+
 def test_an_open_alert_is_due_however_old() -> None:
     assert [event.name for event in overdue([example(AT)], AT + timedelta(days=9))] == ["firing"]

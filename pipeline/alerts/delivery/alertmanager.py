@@ -36,11 +36,18 @@ def remarks(alert: Alert) -> dict[str, str]:
     """What is said of it."""
     found = {
         "summary": alert.summary,
-        "description": "\n".join([drivers(alert), *(f"“{comment}”" for comment in alert.comments)]).strip(),
+        "description": "\n".join([change(alert), drivers(alert), *(f"“{text}”" for text in alert.comments)]).strip(),
         "sql": alert.sql,
         "dashboard": alert.dashboard_url,
     }
     return {name: value for name, value in found.items() if value}
+
+
+def change(alert: Alert) -> str:
+    """How much and how sure, the same in every language: `+12 … +36 pp (95 %), p = 1e-06`; empty where not tested."""
+    if alert.change_low is None or alert.change_high is None or alert.p_value is None:
+        return ""
+    return f"{alert.change_low:+.0f} … {alert.change_high:+.0f} pp (95 %), p = {alert.p_value:.1g}"
 
 
 def drivers(alert: Alert) -> str:

@@ -132,8 +132,12 @@ def overdue(alerts: Sequence[Alert], now: datetime | None = None) -> list[Event]
     for alert in sorted(alerts, key=lambda one: one.fired_at):
         if alert.status is Status.RESOLVED and now - alert.updated_at > _RECENT:
             continue
-        firing = alert.model_copy(update={"status": Status.FIRING, "resolved_at": None})
-        events.append(Event(firing, "firing"))
+        first = {"status": Status.FIRING, "resolved_at": None, "snoozed_until": None}
+        events.append(Event(alert.model_copy(update=first), "firing"))
+        until, burned_until = alert.snoozed_until, alert.resolved_at or now
+        if until is not None and until <= burned_until and alert.status in (Status.FIRING, Status.RESOLVED):
+            anew = {"status": Status.FIRING, "resolved_at": None}
+            events.append(Event(alert.model_copy(update=anew), f"firing@{until.isoformat()}"))
         if alert.status is Status.RESOLVED:
             events.append(Event(alert, "resolved"))
     return events

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 
 from pipeline.alerts.config import EmailReceiver
 from pipeline.alerts.delivery import Refused
-from pipeline.alerts.delivery.alertmanager import drivers
+from pipeline.alerts.delivery.alertmanager import change, drivers
 from schemas.alerts import Alert, Status
 
 _SECONDS = 15.0
@@ -31,6 +31,7 @@ def message(alert: Alert, sender: str, to: tuple[str, ...]) -> EmailMessage:
     parts = [" ".join(alert.summary.split())]
     if not over:
         parts += [
+            change(alert),
             drivers(alert),
             *(f"> {' '.join(comment.split())}" for comment in alert.comments),
             alert.dashboard_url,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.alerts.delivery.alertmanager import drivers
+from pipeline.alerts.delivery.alertmanager import change, drivers
 from pipeline.alerts.delivery.post import post
 from schemas.alerts import Alert, Status
 
@@ -26,9 +26,8 @@ def payload(alert: Alert) -> dict[str, Any]:
     sign = "✅" if over else "🔴"
     blocks: list[dict[str, Any]] = [{"type": "section", "text": plain(f"{sign} {alert.summary}")}]
     if not over:
-        if alert.change_low is not None and alert.change_high is not None and alert.p_value is not None:
-            sure = f"+{alert.change_low:.0f} to +{alert.change_high:.0f} points (95 %), p = {alert.p_value:.1g}"
-            blocks.append({"type": "context", "elements": [plain(sure)]})
+        if change(alert):
+            blocks.append({"type": "context", "elements": [plain(change(alert))]})
         if alert.drivers:
             blocks.append({"type": "section", "text": plain(f"▸ {drivers(alert)}")})
         blocks += [{"type": "section", "text": plain(f"“{comment}”")} for comment in alert.comments]

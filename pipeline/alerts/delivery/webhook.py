@@ -51,6 +51,7 @@ class Webhook:
         self._headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
 
     async def send(self, alert: Alert) -> None:
-        """Send it. The idempotency key is the alert and what happened to it."""
-        key = f"{alert.alert_id}:{alert.status.value}"
+        """Send it. The idempotency key is the alert and what happened to it; after a snooze it fires anew."""
+        anew = f":{alert.snoozed_until.isoformat()}" if alert.snoozed_until and alert.status is Status.FIRING else ""
+        key = f"{alert.alert_id}:{alert.status.value}{anew}"
         await post(self._url, payload(alert, self.name), {**self._headers, "Idempotency-Key": key})
