@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.store import sql as text
-from infra.store.errors import SYNTAX_ERROR, UNKNOWN_EXCEPTION, StoreError, from_engine
+from infra.store.errors import ACCESS_DENIED, SYNTAX_ERROR, UNKNOWN_EXCEPTION, StoreError, from_engine
 from infra.store.sql import names
 
 _FILES = "_files"
@@ -233,7 +233,7 @@ class Engine:
         """Raise StoreError 497 when the query calls what reaches outside of the store."""
         for name in sorted(text.calls(query) & self.outside):
             raise StoreError(
-                497,
+                ACCESS_DENIED,
                 f"{name}() reaches outside of the embedded store. A user who writes may use it when the store runs with"
                 " VOC_STORE_EXTERNAL_SOURCES=true",
             )
@@ -262,6 +262,17 @@ def refuse_files(query: bytes) -> None:
         raise StoreError(1, "INTO OUTFILE is not allowed over HTTP", "UNSUPPORTED_METHOD")
     if text.has_pair(query, b"FROM", b"INFILE"):
         raise StoreError(1, "FROM INFILE is not allowed over HTTP", "UNSUPPORTED_METHOD")
+
+
+def refuse_loss_of_default(query: bytes) -> None:
+    """Raise StoreError 497 for DROP, DETACH and RENAME of the database `default`: every connection begins in it."""
+    words = list(text.tokens(query))
+    if len(words) > 2 and words[0].is_word(b"DROP", b"DETACH", b"RENAME") and words[1].is_word(b"DATABASE"):
+        for word in words[2:]:
+            if word.name == "default":
+                raise StoreError(
+                    ACCESS_DENIED, "The database default stays: every connection of this store begins in it"
+                )
 
 
 def _statement(query: bytes | str) -> str:

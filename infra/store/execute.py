@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from infra.store import sql as text
-from infra.store.engine import Connection, Engine, Summary, enlarge_pipe, refuse_files
+from infra.store.engine import Connection, Engine, Summary, enlarge_pipe, refuse_files, refuse_loss_of_default
 from infra.store.errors import (
     QUERY_IS_TOO_LARGE,
     READONLY,
@@ -126,6 +126,7 @@ class Executor:
     def guard(self, request: Request, statement: bytes) -> None:
         """Refuse what a server would not let a client of HTTP do."""
         refuse_files(statement)
+        refuse_loss_of_default(statement)
         if request.user.readonly or not self._external:
             self._engine.check_inside(statement)
 

@@ -1,4 +1,4 @@
-"""Apache Superset, run for real: one command imports our datasets, charts and dashboard; they show the store's figures."""
+"""Apache Superset, run for real: one command imports our dashboard and charts, which show the figures of the store."""
 
 from __future__ import annotations
 

@@ -339,6 +339,26 @@ def test_nothing_leaves_the_store(http: Http, reader: Http, sql: str) -> None:
         assert status >= 400, data
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP DATABASE default",
+        "drop /* x */ database if exists `default` SYNC",
+        "DETACH DATABASE default",
+        "RENAME DATABASE default TO gone",
+    ],
+)
+def test_the_default_database_stays(http: Http, sql: str) -> None:
+    assert http.call(sql)[1]["X-ClickHouse-Exception-Code"] == "497"
+    assert http.rows("SELECT currentDatabase()") == [["default"]]
+
+
+def test_other_databases_come_and_go(http: Http) -> None:
+    for sql in ("CREATE DATABASE mine", "CREATE TABLE mine.default (a Int8) ENGINE = Memory", "DROP DATABASE mine"):
+        assert http.call(sql)[0] == 200, sql
+    assert http.rows("SELECT count() FROM system.databases WHERE name = 'mine'") == [[0]]
+
+
 def test_authentication(http: Http, handle: StoreHandle) -> None:
     password = {"X-ClickHouse-User": http.user, "X-ClickHouse-Key": http.password, "Authorization": ""}
     assert http.call("SELECT 1", headers=password)[0] == 200
