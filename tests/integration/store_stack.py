@@ -26,7 +26,7 @@ from infra.store.users import load_or_create_credentials
 from tests.integration.stack import free_port
 
 _ROOT = Path(__file__).resolve().parents[2]
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0  # a start takes 3 s, and far more where all processors are busy
 _STOP_SECONDS = 10.0
 
 

@@ -20,6 +20,8 @@
     ADD COLUMN IF NOT EXISTS id UInt64 MATERIALIZED cityHash64(tenant, source, response_id, question)
     COMMENT 'Short name of the identity, the same for all its versions (two identities may share one)';
 
+{{one_node}} ALTER TABLE feedback.responses MATERIALIZE COLUMN id SETTINGS mutations_sync = 0;
+
 {{one_node}} CREATE TABLE IF NOT EXISTS feedback.scored_snapshot
 (
     tenant LowCardinality(String) COMMENT 'Who the feedback belongs to',
