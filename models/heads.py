@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
@@ -33,6 +34,7 @@ ENCODER_WEIGHTS = "encoder.safetensors"  # layers that training changed, where i
 
 LEVELS = ("very_negative", "negative", "neutral", "positive", "very_positive")
 CLASSES = (*LEVELS, "mixed")
+OPPOSITION = 1.25  # above 1, half a praise and half a blame count for less; chosen on comments kept aside
 DIRECTIONS = (0, 0, 1, 2, 2, 1)  # of each class: negative, neutral (and mixed), positive
 
 
@@ -174,6 +176,20 @@ def fingerprint(folder: Path) -> str:
 def probabilities(logits: torch.Tensor, temperature: float) -> Any:
     """Softmax over the last dimension after division by the temperature, as a numpy array."""
     return (logits / temperature).softmax(-1).numpy()
+
+
+def opposed(overall: Any, present: Any, feelings: Any) -> Any:
+    """`overall` (texts, 6) with mass moved to `mixed` where one topic is praised and another one blamed.
+
+    `present` (texts, T) and `feelings` (texts, T, 5) are the topics' probabilities. The mass is that of the surest
+    praise and the surest blame both being there, to the power OPPOSITION.
+    """
+    praise = (present * feelings[..., 3:].sum(-1)).max(-1)
+    blame = (present * feelings[..., :2].sum(-1)).max(-1)
+    moved = ((praise * blame) ** OPPOSITION)[:, None]
+    both = np.zeros_like(overall)
+    both[:, CLASSES.index("mixed")] = 1.0
+    return (1.0 - moved) * overall + moved * both
 
 
 def apply_to_encoder(folder: Path, model: nn.Module) -> None:

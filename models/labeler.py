@@ -141,6 +141,7 @@ class Labeler:
                 overall = heads.probabilities(scores.sentiment, self._card.temperature)
                 present = torch.sigmoid(scores.topics / self._card.topic_temperature).numpy()
                 feelings = heads.probabilities(scores.topic_sentiment, self._card.temperature)
+                overall = heads.opposed(overall, present, feelings)
                 trained = [self._trained_topics(present[at], feelings[at]) for at in range(len(batch.rows))]
             if self._classifier is not None:
                 overall = self._classifier.probabilities([texts[row] for row in batch.rows])

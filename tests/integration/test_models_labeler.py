@@ -172,3 +172,14 @@ def test_conversion_is_done_once_and_checked(tmp_path: Path) -> None:
         convert.convert(wrong, tmp_path / "out", lambda what, done: None)
     assert not (tmp_path / "out").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["packed.bin"]
+
+
+@pytest.mark.parametrize("text", [
+    "Great product, terrible delivery", "Produto ótimo, entrega péssima.", "Excelente producto, pésima entrega",
+])  # fmt: skip
+def test_praise_and_blame_in_one_breath(labeler: Labeler, text: str) -> None:
+    labels = one(labeler, text)
+    topics = {mention.topic: mention.sentiment for mention in labels.topics}
+    assert labels.sentiment is Sentiment.MIXED
+    assert topics["product.quality"] in POSITIVE
+    assert topics["delivery.delay"] in NEGATIVE

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from models.heads import DIRECTIONS, Heads
+from models.heads import DIRECTIONS, Heads, opposed
 
 
 def test_the_general_voice_only_moves_mass_between_directions() -> None:
@@ -25,3 +26,30 @@ def test_the_general_voice_only_moves_mass_between_directions() -> None:
             after[:, inside] / after[:, inside].sum(-1, keepdim=True),
             atol=1e-5,
         )
+
+
+def test_the_general_voice_is_heard_less_where_a_topic_is_found() -> None:
+    torch.manual_seed(2)
+    network = Heads(16, 2).eval()
+    hidden, mask = torch.randn(3, 4, 16), torch.ones(3, 4, dtype=torch.int64)
+    network.general.bias.data = torch.tensor([4.0, 0.0, 0.0])
+    network.general_share = 0.8
+    with torch.inference_mode():
+        network.presence_bias.data.fill_(-8.0)
+        alone = network(hidden, mask).sentiment.softmax(-1)[:, :2].sum(-1)
+        network.presence_bias.data.fill_(8.0)
+        found = network(hidden, mask).sentiment.softmax(-1)[:, :2].sum(-1)
+        network.general_share = 0.0
+        without = network(hidden, mask).sentiment.softmax(-1)[:, :2].sum(-1)
+    assert (alone > found).all()
+    assert torch.allclose(found, without, atol=0.01)
+
+
+def test_praise_of_one_topic_and_blame_of_another_are_mixed() -> None:
+    overall = np.array([[0.2, 0.4, 0.1, 0.2, 0.0, 0.1]])
+    feelings = np.array([[[0.0, 0.0, 0.0, 0.1, 0.9], [0.8, 0.2, 0.0, 0.0, 0.0]]])
+    both = opposed(overall, np.array([[0.9, 0.9]]), feelings)
+    one = opposed(overall, np.array([[0.0, 0.9]]), feelings)
+    assert both[0].argmax() == 5
+    assert np.allclose(both.sum(-1), 1.0)
+    assert np.allclose(one, overall)
