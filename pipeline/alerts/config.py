@@ -132,14 +132,6 @@ class AlertConfig(_Part):
     dashboard_url: str = Field("", description="Where a link in an alert goes; empty for none.")
     attempts: int = Field(8, ge=1, le=50, description="How often a notice is tried before it is a dead letter.")
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        for what, names in (("receiver", [r.name for r in self.receivers]), ("rule", [r.name for r in self.rules])):
-            twice = {name for name in names if names.count(name) > 1}
-            if twice:
-                raise ValueError(f"two {what}s are called {', '.join(sorted(twice))}")
-        return self
-
 
 def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> AlertConfig:
     """Read and check the file; the defaults where `path` is None. Raises ConfigError."""
@@ -156,7 +148,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> A
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from error
     try:
-        return AlertConfig.model_validate(_from_environment(content or {}, environ))
+        config = AlertConfig.model_validate(_from_environment(content or {}, environ))
     except _Missing as missing:
         raise ConfigError(
             f"{path}:{_line(node, missing.where)}: {'.'.join(map(str, missing.where))}: "
@@ -172,6 +164,13 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> A
                 f"{problem['msg'].removeprefix('Value error, ')}"
             )
         raise ConfigError("\n".join(lines)) from error
+    for what, parts in (("receivers", config.receivers), ("rules", config.rules)):
+        names = [part.name for part in parts]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                here = _line(node, [what, place, "name"])
+                raise ConfigError(f"{path}:{here}: {what}.{place}.name: another of the {what} is called {name}")
+    return config
 
 
 _TYPES = frozenset({"alertmanager", "webhook", "slack", "pagerduty", "email"})

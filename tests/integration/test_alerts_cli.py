@@ -137,7 +137,7 @@ def test_replay_shows_a_spike_of_the_past_and_writes_nothing(client: Client, run
     client.command("TRUNCATE TABLE feedback.sentinel_rows")
     picture = tmp_path / "replay.png"
     pytest.importorskip("matplotlib", reason="pip install matplotlib")
-    begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}" for at in (NOW - 900, NOW + 1.25 * HOUR))
+    begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}" for at in (NOW - 900, NOW + 1.6 * HOUR))
     found = run("replay", "--from", begin, "--to", end, "--plot", str(picture), "--json")
     assert found.code == 0, found.err
     shown = [(one["series"]["value"], one["status"]) for one in json.loads(found.out)]

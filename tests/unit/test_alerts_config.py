@@ -52,7 +52,7 @@ def test_a_good_file_is_taken(tmp_path: Path) -> None:
         ("    minutes: 30", "    minutes: 0", "FILE:14: rules.0.minutes: "),
         ("    below: 20\n", "", "FILE:8: rules.0: give either `below` or `above`"),
         ("    type: slack", "    type: slick", "FILE:3: receivers.1"),
-        ("name: cx", "name: ops", "FILE:1: file: two receivers are called ops"),
+        ("name: cx", "name: ops", "FILE:3: receivers.1.name: another of the receivers is called ops"),
         ("receivers:", "reciever:", "FILE:1: reciever: Extra inputs"),
         ("[acme]", "[acme", "FILE:7: not YAML"),
         ("http://127.0.0.1:9093", "127.0.0.1", "FILE:2: receivers.0.url: "),
