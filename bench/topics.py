@@ -55,8 +55,8 @@ def main() -> None:
         table.append((f"{count} examples a topic or more", len(places), *_figures(truth, found)))
     columns = ["how", "labelled comments", "macro-F1, %", "micro-F1, %", "topics a comment"]
     save("topics", "Topics of a user's own: by description, and fitted to a few examples",
-         f"{len(test)} comments of our test split, {len(topics.ids)} topics, {convert.NAME} as it comes. Rarer topics "
-         "take the common ones along, so these have more examples. True topics a comment: "
+         f"{len(test)} comments of our test split, {len(topics.ids)} topics, {convert.NAME} as it comes. Common "
+        "topics come along with rarer ones, so they have more examples. True topics a comment: "
          f"{truth.sum() / len(truth):.2f}.\n\n" + markdown(columns, table))  # fmt: skip
 
 
