@@ -29,7 +29,7 @@ SPIKES = int(os.environ.get("BENCH_SPIKES", "40"))
 COMPLAINTS, APART = 8, 4.0  # seconds
 TICK = 10.0
 PORT_BASE, HOOK = 21_700, 21_790
-PATIENCE = 180.0
+PATIENCE = 300.0
 
 
 def complaints(rng: random.Random, tenant: str) -> list[Message]:
