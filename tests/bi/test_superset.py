@@ -35,10 +35,9 @@ _EXPECTED = {
     "CSAT": f"SELECT if(uniqExact(scale) = 1, {_SHARE}, NULL) AS csat {_SCORED} AND metric = 'csat'",
     "CES": f"SELECT if(uniqExact(scale) = 1, {_SHARE}, NULL) AS ces {_SCORED} AND metric = 'ces'",
     "Answers": f"SELECT count() AS answers {_SCORED}",
-    "NPS by week, with its interval": f"""SELECT toMonday(occurred_on) AS day, {_NPS} AS score,
-        npsLow(countIf(score >= 9), countIf(score <= 6), count()) AS ci_low,
-        npsHigh(countIf(score >= 9), countIf(score <= 6), count()) AS ci_high
-        {_SCORED} AND metric = 'nps' GROUP BY day""",
+    "NPS by week, with its interval": f"""SELECT day, 100 * (p - d) / n AS score, npsLow(p, d, n) AS ci_low,
+        npsHigh(p, d, n) AS ci_high FROM (SELECT toMonday(occurred_on) AS day, countIf(score >= 9) AS p,
+            countIf(score <= 6) AS d, count() AS n {_SCORED} AND metric = 'nps' GROUP BY day)""",
     "NPS of the last 30 days": f"""SELECT last AS day, {_NPS} AS score
         FROM (SELECT score, arrayJoin(arrayMap(i -> occurred_on + i, range(30))) AS last, newest FROM
             (SELECT score, metric, occurred_on, max(occurred_on) OVER () AS newest {_SCORED}) WHERE metric = 'nps')
