@@ -30,7 +30,7 @@ class TrainSettings(BaseModel):
     first_layer: int = Field(default=4, ge=0, le=12, description="Lowest layer of the encoder that learns.")
     rank: int = Field(default=16, ge=1, le=384, description="Width of the low-rank changes of a member.")
     head_rate: float = Field(default=2e-3, gt=0, description="Learning rate of the heads.")
-    head_epochs: int = Field(default=5, ge=0, description="More epochs for the heads alone, after averaging.")
+    head_epochs: int = Field(default=5, ge=1, description="More epochs for the heads alone, after averaging.")
     general_share: float = Field(default=1.0, ge=0, le=1, description="Weight of the general voice without a topic.")
     general_floor: float = Field(default=0.3, ge=0, le=1, description="Its weight where a topic is surely there.")
     caution: float = Field(
