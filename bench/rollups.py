@@ -17,10 +17,13 @@ import time
 from statistics import median, quantiles
 
 from clickhouse_connect.driver.client import Client
+from pydantic import SecretStr
 
 from bench.report import RESULTS, markdown, save
 from bench.stack import stack
 from bench.survey import TENANTS, fill
+from infra.clickhouse.client import connect
+from infra.clickhouse.settings import ClickHouseSettings
 
 SIZES = [int(size) for size in os.environ.get("BENCH_ROWS", "1000000,10000000").split(",")]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -151,7 +154,8 @@ async def run() -> None:
     found: dict[int, dict[str, Timings]] = {}
     parts: list[str] = []
     for size in SIZES:
-        async with stack() as (_, _, client):
+        async with stack() as (_, url, _):
+            client = connect(ClickHouseSettings(url=SecretStr(url), query_timeout=3600))
             client.set_client_setting("max_memory_usage", 4_000_000_000)
             found[size], notes = measure(client, size)
             rows = []

@@ -239,6 +239,7 @@ def _opened(handle: StoreHandle) -> Client:
     return connect(ClickHouseSettings(url=SecretStr(handle.url)))
 
 
+@pytest.mark.timeout(600)  # four starts of a store
 def test_a_store_killed_in_a_refresh_comes_back_right(tmp_path: Path) -> None:
     with store(tmp_path / "store") as handle:
         client = _opened(handle)
