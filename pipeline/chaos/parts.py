@@ -30,7 +30,7 @@ from infra.process import die_with_parent
 from infra.store.users import load_or_create_credentials
 from infra.topics import TopicSettings, create_topics
 
-START_SECONDS = 90.0  # a busy machine; a quiet one needs 5
+START_SECONDS = 240.0  # a busy machine that loads a model; a quiet one needs 5, and 15 with the model
 STOP_SECONDS = 10.0
 
 
