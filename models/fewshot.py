@@ -34,6 +34,7 @@ FEWEST = 4  # labelled comments that a topic needs
 FOLDS = 5
 STRENGTH = 3.0  # C of the regressions: vectors have length 1
 SEED = 7
+LEAN = 12  # examples at which a topic's own threshold counts as much as the common one
 _AT_ONCE = 128  # comments between two steps of a progress bar
 
 Floats = NDArray[np.float32]
@@ -159,8 +160,6 @@ def fit(
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import KFold
 
-    from models.training.calibrate import fit_thresholds
-
     wholes = np.stack([spans[0] for spans in vectors])
     mean = np.concatenate([wholes, phrases]).mean(0)
     described = np.eye(len(ids), dtype=bool)[list(owners)]
@@ -181,10 +180,28 @@ def fit(
     scale = LogisticRegression(C=1e4).fit(logits.reshape(-1, 1), present.ravel())  # Platt 1999, one for all topics
     slope, shift = float(scale.coef_[0, 0]), float(scale.intercept_[0])
     seen = slope * logits + shift
-    thresholds = np.array(fit_thresholds(seen, present.astype(float)), np.float32)
+    thresholds = _thresholds(_sigmoid(seen), present)
     weights, bias = learnt(np.arange(len(wholes)))
     fitted = FewShotTopics(ids, thresholds, slope * weights, slope * bias + shift, mean, encoder_version)
     return fitted, _sigmoid(seen)
+
+
+def _thresholds(sure: Floats, present: NDArray[np.bool_]) -> Floats:
+    """Of each topic (column) the probability of best F1, drawn towards the common best the rarer the topic is.
+
+    Where a few examples are told apart perfectly, many are best: then the one nearest to one half.
+    """
+    grid = np.linspace(0.1, 0.95, 35)
+
+    def best(column: Floats, truth: NDArray[np.bool_], near: float) -> float:
+        return float(max(grid, key=lambda at: (round(_f1(truth, column >= at), 6), -abs(at - near))))
+
+    common = best(sure.ravel(), present.ravel(), 0.5)
+    counts = present.sum(0)
+    own = np.array([best(sure[:, at], present[:, at], common) for at in range(sure.shape[1])])
+    share = counts / (counts + LEAN)
+    drawn: Floats = (share * own + (1 - share) * common).astype(np.float32)
+    return drawn
 
 
 def _f1(truth: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from pipeline import cli
+from tests.integration.clickhouse_rig import insert_responses, random_response
+from tests.integration.store_stack import store
 from tests.integration.test_models_discover import DOGS, PLUGS
 
 LABELLED = [
@@ -134,7 +138,7 @@ def test_topics_are_fitted_to_examples_and_then_found(
     monkeypatch.setenv("VOC_MODEL_FITTED_TOPICS", str(target))
     listed = json.loads(vocstream("topics", "list", "--json").out)
     assert {row["found by"] for row in listed} == {"your examples"}
-    asked = lines(tmp_path / "asked.jsonl", [{"text": DOGS[9]}, {"text": PLUGS[9]}, {"text": "The soup was cold."}])
+    asked = lines(tmp_path / "asked.jsonl", [{"text": DOGS[9]}, {"text": PLUGS[9]}, {"text": "Terrible service, I will not be back."}])
     found = [json.loads(line)["topics"] for line in vocstream("classify", asked).out.splitlines()]
     assert found == [["pets.dogs"], ["cars.charger"], ["other"]]
     assert "+fitted-" in json.loads(vocstream("classify", asked).out.splitlines()[0])["model_version"]
@@ -160,3 +164,22 @@ def test_topics_that_are_missing_are_proposed_and_accepted(tmp_path: Path, taxon
     assert {row["found by"] for row in listed} == {"description"}
     assert "there is no proposal 99" in vocstream("topics", "accept", "99", "--data", tmp_path / "d").err
     assert "topics discover first" in vocstream("topics", "accept", "1", "--data", tmp_path / "none").err
+
+
+def test_comments_of_the_store_that_fit_no_topic_are_proposed(
+    tmp_path: Path, taxonomy: Path, vocstream: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store(tmp_path / "store") as handle:
+        monkeypatch.setenv("VOC_CLICKHOUSE_URL", handle.url)
+        assert vocstream("migrate").code == 0
+        generator = random.Random(1)
+        told = {"topics": ["other"], "topic_sentiments": ["negative"], "sentiment": "negative"}
+        rows = [random_response(generator, at)._replace(comment=text, **told) for at, text in enumerate(DOGS + PLUGS)]
+        with closing(handle.client()) as client:
+            insert_responses(client, [*rows, rows[0]._replace(response_id="known", topics=["pets.dogs"])])
+        said = vocstream("topics", "discover", "--smallest", "5", "--data", tmp_path, "--json")
+    assert said.code == 0, said.err
+    proposals = json.loads(said.out)
+    assert len(proposals) >= 2
+    assert all(proposal["net_sentiment"] == -100 for proposal in proposals)
+    assert "vocstream up" in vocstream("topics", "discover", "--data", tmp_path).err
