@@ -21,6 +21,7 @@ SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]
 _HOME = Path(os.environ["SUPERSET_HOME"]).absolute()
 SQLALCHEMY_DATABASE_URI = f"sqlite:///{_HOME}/superset.db?check_same_thread=false"
 RATELIMIT_STORAGE_URI = "memory://"
+SUPERSET_WEBSERVER_TIMEOUT = 300  # seconds that a page waits for a chart, on a busy machine too
 TALISMAN_ENABLED = False  # it asks for https; this one is for loopback
 
 

@@ -21,7 +21,7 @@ _PATIENCE_MS = 240_000
 
 
 def main(url: str, slug: str, charts: int, directory: Path) -> int:
-    """Open the dashboard, wait until all its charts have data, and write down what they got; 1 when some got none."""
+    """Open the dashboard, wait until all its charts have data, and write down what they got; 1 when the page shows errors."""
     seen: dict[str, Any] = {}
 
     def note(response: Response) -> None:
@@ -56,9 +56,11 @@ def main(url: str, slug: str, charts: int, directory: Path) -> int:
             page.wait_for_timeout(500)
         page.wait_for_timeout(5000)
         page.screenshot(path=directory / "dashboard.png")
+        trouble = [line for line in page.inner_text("body").splitlines() if "error" in line.lower()]
         browser.close()
     (directory / "charts.json").write_text(json.dumps(seen))
-    return 0 if len(seen) >= charts else 1
+    print(f"{len(seen)} of {charts} charts got data; errors on the page: {trouble or 'none'}", file=sys.stderr)
+    return 0 if len(seen) >= charts and not trouble else 1
 
 
 if __name__ == "__main__":
