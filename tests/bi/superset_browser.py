@@ -21,7 +21,7 @@ _PATIENCE_MS = 240_000
 
 
 def main(url: str, slug: str, charts: int, directory: Path) -> int:
-    """Open the dashboard, wait until all its charts have data, and write down what they got; 1 when the page shows errors."""
+    """Open the dashboard, wait until its charts have data, write down what they got; 1 when the page shows errors."""
     seen: dict[str, Any] = {}
 
     def note(response: Response) -> None:
