@@ -5,5 +5,5 @@ from __future__ import annotations
 import subprocess
 import sys
 
-for name in ("decode", "ingest", "labels", "freshness"):
+for name in ("decode", "ingest", "models", "freshness"):
     subprocess.run([sys.executable, "-m", f"bench.{name}"], check=True)

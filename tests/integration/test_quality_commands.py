@@ -138,7 +138,10 @@ def test_topics_are_fitted_to_examples_and_then_found(
     monkeypatch.setenv("VOC_MODEL_FITTED_TOPICS", str(target))
     listed = json.loads(vocstream("topics", "list", "--json").out)
     assert {row["found by"] for row in listed} == {"your examples"}
-    asked = lines(tmp_path / "asked.jsonl", [{"text": DOGS[9]}, {"text": PLUGS[9]}, {"text": "Terrible service, I will not be back."}])
+    asked = lines(
+        tmp_path / "asked.jsonl",
+        [{"text": DOGS[9]}, {"text": PLUGS[9]}, {"text": "Terrible service, I will not be back."}],
+    )
     found = [json.loads(line)["topics"] for line in vocstream("classify", asked).out.splitlines()]
     assert found == [["pets.dogs"], ["cars.charger"], ["other"]]
     assert "+fitted-" in json.loads(vocstream("classify", asked).out.splitlines()[0])["model_version"]
