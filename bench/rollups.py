@@ -27,7 +27,7 @@ from infra.clickhouse.settings import ClickHouseSettings
 
 SIZES = [int(size) for size in os.environ.get("BENCH_ROWS", "1000000,10000000").split(",")]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-TOUCHED = 180_000
+TOUCHED = int(os.environ.get("BENCH_TOUCHED", "180000"))
 TRICKLE = int(os.environ.get("BENCH_TRICKLE", "3600"))
 
 _WHOSE = "tenant = '{t}', metric = 'nps'"
