@@ -98,7 +98,8 @@ def event(topic: str, event_id: str, key: str, data: BaseModel, now_ms: int) -> 
     envelope = Envelope[BaseModel](
         id=event_id, source=SOURCE, type=_EVENT_TYPES[topic], time=from_ms(now_ms), data=data
     )
-    value = envelope.model_dump_json(exclude_none=True, serialize_as_any=True)
+    # What is NULL in the row is null in the data: a response without a score is one, and its readers require the field.
+    value = envelope.model_dump_json(exclude={"dataschema"}, serialize_as_any=True)
     return Message(topic, key.encode(), value.encode())
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from pipeline.flush import Work
 from pipeline.lanes import event, label_comments, score_responses, store_interactions
@@ -16,6 +18,7 @@ from schemas.rows import LABELLED, ResponseRow
 from schemas.topics import TOPICS, CommentEvent, DeadLetterEvent, EnrichedEvent
 from tests.unit.records import NOW_MS, FakeRecord, envelope, response
 
+PUBLISHED = Path(__file__).parents[2] / "schemas" / "published"
 LATER_MS = NOW_MS + 1500
 
 
@@ -104,6 +107,22 @@ async def test_the_label_lane_writes_the_same_row_with_labels_and_tells_others()
     assert (message.topic, message.key) == (topics.ENRICHED, b"c-1")
     assert EnrichedEvent.model_validate_json(message.value).data.row() == row
     assert work.origins == [record]
+
+
+@pytest.mark.parametrize("said", [{"response_id": "r-1"}, {"response_id": "r-1", "metric": "nps", "score": 3}])
+async def test_a_comment_is_labelled_with_and_without_a_score(said: dict[str, object]) -> None:
+    """Found by `vocstream chaos --labels`: without a score the label lane could not read what the score lane wrote."""
+    scored, labelled = _work(), _work()
+    score_responses([FakeRecord(envelope(said | {"comment": "Llegó tarde"}))], scored, NOW_MS)
+    (message,) = scored.messages
+    await label_comments([FakeRecord(message.value, topic=message.topic)], labelled, _label, lambda: LATER_MS)
+    assert labelled.letters == []
+    assert labelled.rows == [scored.rows[0].labelled(_labels("Llegó tarde"), LATER_MS)]
+    (enriched,) = labelled.messages
+    assert EnrichedEvent.model_validate_json(enriched.value).data.row() == labelled.rows[0]
+    for sent, topic in ((message, topics.COMMENTS), (enriched, topics.ENRICHED)):
+        schema = json.loads((PUBLISHED / f"{topic}.v1.json").read_text("utf-8"))
+        Draft202012Validator(schema).validate(json.loads(sent.value))
 
 
 async def test_a_comment_that_the_model_fails_on_is_set_aside_alone() -> None:
