@@ -8,6 +8,7 @@ speak Kafka and ClickHouse to each other and nothing else. What a part prints go
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ import aiohttp
 
 from infra.process import die_with_parent
 
-START_SECONDS = 120.0  # a cold model load on a busy machine
+START_SECONDS = 300.0  # a cold model load on a very busy machine
 STOP_SECONDS = 3.5  # for the workers, and again for store and broker; then kill -9: `up` promises 10
 _FIRST_PAUSE, _LONGEST_PAUSE, _SETTLED_SECONDS = 0.2, 10.0, 60.0
 _TAIL_LINES = 12
@@ -77,7 +78,8 @@ class Supervisor:
             processes = [self._running[n] for n in group if n in self._running]
             for process in processes:
                 if process.returncode is None:
-                    process.send_signal(signal.SIGTERM)
+                    with contextlib.suppress(ProcessLookupError):  # it ended just now
+                        process.send_signal(signal.SIGTERM)
             await asyncio.gather(*(self._end(process, deadline) for process in processes))
 
     async def _end(self, process: asyncio.subprocess.Process, deadline: float) -> None:
