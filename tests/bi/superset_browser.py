@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Response, sync_playwright
+from playwright.sync_api import Page, Response, TimeoutError, sync_playwright
 
 _PATIENCE_MS = 240_000
 
@@ -45,11 +45,7 @@ def main(url: str, slug: str, charts: int, directory: Path) -> int:
         page = browser.new_page(viewport={"width": 1400, "height": 1750})
         page.set_default_timeout(_PATIENCE_MS)
         page.on("response", note)
-        page.goto(f"{url}/login/")
-        page.fill("#username", os.environ["SUPERSET_USER"])
-        page.fill("#password", os.environ["SUPERSET_PASSWORD"])
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda address: "/login" not in address)
+        _log_in(page, url)
         page.goto(f"{url}/superset/dashboard/{slug}/?standalone=1", wait_until="commit")
         deadline = time.monotonic() + _PATIENCE_MS / 1000
         while len(seen) < charts and time.monotonic() < deadline:
@@ -61,6 +57,21 @@ def main(url: str, slug: str, charts: int, directory: Path) -> int:
     (directory / "charts.json").write_text(json.dumps(seen))
     print(f"{len(seen)} of {charts} charts got data; errors on the page: {trouble or 'none'}", file=sys.stderr)
     return 0 if len(seen) >= charts and not trouble else 1
+
+
+def _log_in(page: Page, url: str) -> None:
+    """Fill in the form and send it; again when the page was not ready to listen and stays where it is."""
+    for last in (False, False, True):
+        page.goto(f"{url}/login/", wait_until="networkidle")
+        page.fill("#username", os.environ["SUPERSET_USER"])
+        page.fill("#password", os.environ["SUPERSET_PASSWORD"])
+        page.click("button[type=submit]")
+        try:
+            page.wait_for_url(lambda address: "/login" not in address, timeout=30_000)
+            return
+        except TimeoutError:
+            if last:
+                raise
 
 
 if __name__ == "__main__":

@@ -39,10 +39,15 @@ class Superset:
 
     url: str
     token: str
+    opener: urllib.request.OpenerDirector
 
     def call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON of an API call: GET, or POST of `body`. Raises Refused with what Superset said."""
-        return _call(f"{self.url}/api/v1/{path}", body, {"Authorization": f"Bearer {self.token}"})
+        headers = {"Authorization": f"Bearer {self.token}", "Referer": self.url}
+        if body is not None:
+            token = _call(self.opener, f"{self.url}/api/v1/security/csrf_token/", None, headers)
+            headers["X-CSRFToken"] = token["result"]
+        return _call(self.opener, f"{self.url}/api/v1/{path}", body, headers)
 
     def charts(self) -> dict[str, dict[str, Any]]:
         """Charts by name: `id`, `datasource_id` and `params`, what the chart shows."""
@@ -104,7 +109,8 @@ def superset(home: Path, store_url: str) -> Iterator[Superset]:
         url = f"http://127.0.0.1:{port}"
         _wait(f"{url}/health", process, home / "superset.log")
         login = {"username": USER, "password": PASSWORD, "provider": "db"}
-        yield Superset(url, _call(f"{url}/api/v1/security/login", login, {})["access_token"])
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        yield Superset(url, _call(opener, f"{url}/api/v1/security/login", login, {})["access_token"], opener)
     finally:
         process.terminate()
         process.wait(30)
@@ -151,11 +157,13 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise TimeoutError(f"Superset does not answer within {_START_SECONDS} s:\n{log.read_text()[-4000:]}")
 
 
-def _call(url: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]) -> Any:
+def _call(
+    opener: urllib.request.OpenerDirector, url: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json", **headers})
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with opener.open(request, timeout=120) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
