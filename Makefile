@@ -59,7 +59,7 @@ check: setup  ## Style, types and the rooms' import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup  ## All benchmarks (many minutes)
+bench: setup  ## All benchmarks (two hours)
 	$(BIN)/python -m bench
 
 chaos: setup  ## Kill and pause the parts for a quarter of an hour and compare every score (SEEDS=10)
