@@ -35,6 +35,7 @@ ENCODER_WEIGHTS = "encoder.safetensors"  # layers that training changed, where i
 LEVELS = ("very_negative", "negative", "neutral", "positive", "very_positive")
 CLASSES = (*LEVELS, "mixed")
 OPPOSITION = 1.25  # above 1, half a praise and half a blame count for less; chosen on comments kept aside
+LEANING = 0.75  # how much the feeling of the whole comment counts in that of a topic; chosen on plain contrasts by eye
 DIRECTIONS = (0, 0, 1, 2, 2, 1)  # of each class: negative, neutral (and mixed), positive
 
 
@@ -176,6 +177,17 @@ def fingerprint(folder: Path) -> str:
 def probabilities(logits: torch.Tensor, temperature: float) -> Any:
     """Softmax over the last dimension after division by the temperature, as a numpy array."""
     return (logits / temperature).softmax(-1).numpy()
+
+
+def leaning(feelings: Any, overall: Any) -> Any:
+    """`feelings` (texts, T, 5) drawn towards those of the whole comment, `overall` (texts, 6): a product of experts.
+
+    A topic's own words may be few and mislead: "terrible quality" was praise of quality, in a very negative comment.
+    Mass of `mixed` says nothing of a level, and is spread evenly.
+    """
+    levels = overall[:, :5] + overall[:, 5:] / 5.0
+    drawn = feelings * levels[:, None, :] ** LEANING
+    return drawn / drawn.sum(-1, keepdims=True)
 
 
 def opposed(overall: Any, present: Any, feelings: Any) -> Any:

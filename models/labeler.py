@@ -140,7 +140,7 @@ class Labeler:
                     scores = self._heads(batch.hidden, batch.mask)
                 overall = heads.probabilities(scores.sentiment, self._card.temperature)
                 present = torch.sigmoid(scores.topics / self._card.topic_temperature).numpy()
-                feelings = heads.probabilities(scores.topic_sentiment, self._card.temperature)
+                feelings = heads.leaning(heads.probabilities(scores.topic_sentiment, self._card.temperature), overall)
                 overall = heads.opposed(overall, present, feelings)
                 trained = [self._trained_topics(present[at], feelings[at]) for at in range(len(batch.rows))]
             if self._classifier is not None:

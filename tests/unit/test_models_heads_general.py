@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models.heads import DIRECTIONS, Heads, opposed
+from models.heads import DIRECTIONS, Heads, leaning, opposed
 
 
 def test_the_general_voice_only_moves_mass_between_directions() -> None:
@@ -53,3 +53,13 @@ def test_praise_of_one_topic_and_blame_of_another_are_mixed() -> None:
     assert both[0].argmax() == 5
     assert np.allclose(both.sum(-1), 1.0)
     assert np.allclose(one, overall)
+
+
+def test_the_feeling_of_a_topic_leans_on_that_of_the_comment() -> None:
+    unsure = np.array([[[0.1, 0.2, 0.1, 0.3, 0.3]]])
+    sure = np.array([[[0.001, 0.001, 0.001, 0.03, 0.967]]])
+    angry, torn = np.array([[0.7, 0.2, 0.05, 0.03, 0.01, 0.01]]), np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0]])
+    assert leaning(unsure, angry)[0, 0].argmax() == 0
+    assert leaning(sure, angry)[0, 0].argmax() == 4
+    assert np.allclose(leaning(unsure, torn), unsure)
+    assert np.allclose(leaning(unsure, angry).sum(-1), 1.0)
