@@ -86,7 +86,8 @@ class Supervisor:
         try:
             await asyncio.wait_for(process.wait(), deadline - time.monotonic())
         except TimeoutError:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
 
     async def _start(self, part: Part) -> None:

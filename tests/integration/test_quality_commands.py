@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipeline import cli
+from pipeline.cli import console
 from tests.integration.clickhouse_rig import insert_responses, random_response
 from tests.integration.store_stack import store
 from tests.integration.test_models_discover import DOGS, PLUGS
@@ -46,7 +47,8 @@ Command = Callable[..., Said]
 @pytest.fixture
 def vocstream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """The program's own `main`, in this process: torch is imported once for all."""
-    monkeypatch.setenv("COLUMNS", "200")
+    for where in (console.out, console.err):
+        monkeypatch.setattr(where, "width", 200)
 
     def run(*arguments: str | Path) -> Said:
         monkeypatch.setattr(sys, "argv", ["vocstream", *map(str, arguments)])
