@@ -24,6 +24,7 @@ from bench.stack import stack
 from bench.survey import TENANTS, fill
 from infra.clickhouse.client import connect
 from infra.clickhouse.settings import ClickHouseSettings
+from infra.clickhouse.snapshot import refresh
 
 SIZES = [int(size) for size in os.environ.get("BENCH_ROWS", "1000000,10000000").split(",")]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -74,14 +75,6 @@ def over_tenants(timings: Timings, name: str) -> tuple[float, float]:
     return median(values), quantiles(values, n=20, method="inclusive")[-1]
 
 
-def refresh(client: Client) -> float:
-    """Make the snapshot anew; returns the seconds."""
-    started = time.perf_counter()
-    client.command("SYSTEM REFRESH VIEW feedback.scored_snapshot_refresh")
-    client.command("SYSTEM WAIT VIEW feedback.scored_snapshot_refresh")
-    return time.perf_counter() - started
-
-
 def stored(client: Client, table: str) -> float:
     """MB on disk of the active parts."""
     where = f"active AND database = 'feedback' AND table = '{table}'"
@@ -107,7 +100,9 @@ def measure(client: Client, size: int) -> tuple[dict[str, Timings], str]:
     for done in fill(client, size):
         print(f"{done:,} of {size:,} responses written", flush=True)
     refresh(client)
-    seconds = refresh(client)
+    started = time.perf_counter()
+    refresh(client)
+    seconds = time.perf_counter() - started
     client.command("SYSTEM STOP VIEW feedback.scored_snapshot_refresh")  # no refresh while tables are exchanged
     facts, snapshot = stored(client, "responses"), stored(client, "scored_snapshot")
     client.command("CREATE TABLE feedback.bench_empty AS feedback.scored_snapshot")

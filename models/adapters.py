@@ -40,8 +40,7 @@ def adapt(module: nn.Module, rank: int) -> None:
         parameter.data = parameter.data.bfloat16()
     for name, layer in list(module.named_modules()):
         if isinstance(layer, nn.Linear):
-            parent, _, last = name.rpartition(".")
-            setattr(module.get_submodule(parent), last, Adapted(layer, rank))
+            module.set_submodule(name, Adapted(layer, rank))
 
 
 def state(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -78,8 +78,7 @@ def _to_int8(model: nn.Module, run: Callable[[], object]) -> None:
     for watch in watches:
         watch.remove()
     for name in largest:
-        parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, EightBitLinear(linears[name], largest[name]))
+        model.set_submodule(name, EightBitLinear(linears[name], largest[name]))
 
 
 def _note(largest: dict[str, torch.Tensor], name: str, module: nn.Module, inputs: Any, output: Any) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from kafka.errors import KafkaError
 
+from infra.clickhouse.snapshot import refresh
 from infra.topics import TopicSettings
 from pipeline.chaos.compare import Difference, compare, ends
 from pipeline.chaos.expected import expect
@@ -22,7 +23,7 @@ from pipeline.chaos.faults import Fault, Kind
 from pipeline.chaos.parts import Part, Parts
 from pipeline.chaos.sender import Sender
 from pipeline.chaos.stream import ZONES, records, tenants
-from pipeline.chaos.watch import Watcher, refresh
+from pipeline.chaos.watch import Watcher
 from pipeline.settings import StreamSettings, consumer_group
 from pipeline.status import READ_BY_LANE, lag
 from schemas.labels import Labels
@@ -111,7 +112,7 @@ def play(
         wanted.label(dict(zip(wanted.comments(), label(wanted.comments()), strict=True)))
     with closing(parts.client()) as client:
         if seed % 2:  # half of the seeds end with all of it in the snapshot
-            refresh(client)
+            refresh(client, times=2)
         found = compare(client, parts.kafka, run, wanted, stream, zones, since)
     outcome.lost, outcome.twice, outcome.looks = found.lost, found.twice, watcher.looks
     outcome.figures, outcome.differences = found.figures, watcher.differences + found.differences

@@ -19,10 +19,9 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
+from infra.clickhouse.snapshot import REFRESH
 from pipeline.chaos.compare import Difference
 
-REFRESH = "SYSTEM REFRESH VIEW feedback.scored_snapshot_refresh"
-_WAIT = "SYSTEM WAIT VIEW feedback.scored_snapshot_refresh"
 _COLUMNS = "metric, scale, score, band, language, sentiment, survey, touchpoint, channel, journey_stage, occurred_at"
 _SERVED = f"""
     SELECT tenant, source, response_id, question, {_COLUMNS}
@@ -35,13 +34,6 @@ _FACTS = f"""
     GROUP BY tenant, source, response_id, question"""
 
 Facts = dict[tuple[str, ...], tuple[str, bool, tuple[Any, ...]]]  # by identity: version, whether it counts, columns
-
-
-def refresh(client: Client) -> None:
-    """Make the snapshot anew, and wait: after the second time all old responses are served from it."""
-    for _ in range(2):
-        client.command(REFRESH)
-        client.command(_WAIT)
 
 
 class Watcher(threading.Thread):

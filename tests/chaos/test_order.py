@@ -20,10 +20,10 @@ from pydantic import SecretStr
 from infra.clickhouse.client import connect
 from infra.clickhouse.migrate import apply
 from infra.clickhouse.settings import ClickHouseSettings
+from infra.clickhouse.snapshot import refresh
 from pipeline.chaos.compare import Comparison, compare_store
 from pipeline.chaos.expected import expect
 from pipeline.chaos.stream import ZONES, Sent, records, tenants
-from pipeline.chaos.watch import refresh
 from pipeline.flush import Work
 from pipeline.lanes import score_responses, store_interactions
 from pipeline.writer import Writer
@@ -97,7 +97,7 @@ def test_any_order_and_any_cut_end_in_the_same_scores(
         for start, end in itertools.pairwise([0, *at, len(batches)]):
             asyncio.run(_write(batches[start:end], writers))
             if end in at:
-                refresh(reader)
+                refresh(reader, times=2)
         found = Comparison()
         compare_store(found, reader, expect(sent), zones)
     finally:

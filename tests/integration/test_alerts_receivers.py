@@ -29,7 +29,7 @@ BINARY = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 
 @asynccontextmanager
 async def endpoint(
-    answer: int = 200, on_notice: Callable[[], object] = lambda: None
+    answer: int = 200, on_notice: Callable[[], object] = lambda: None, port: int | None = None
 ) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
     """An HTTP endpoint that keeps what it gets, does `on_notice`, and answers with `answer`."""
     got: list[dict[str, Any]] = []
@@ -43,7 +43,7 @@ async def endpoint(
     app.router.add_post("/", take)
     runner = web.AppRunner(app)
     await runner.setup()
-    port = free_port()
+    port = port or free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
         yield f"http://127.0.0.1:{port}/", got
@@ -79,18 +79,7 @@ def alertmanager_port(tmp_path: Path) -> Iterator[tuple[int, int]]:
 
 async def test_a_real_alertmanager_fires_and_resolves(alertmanager_port: tuple[int, int]) -> None:
     port, hook = alertmanager_port
-    got: list[dict[str, Any]] = []
-
-    async def take(request: web.Request) -> web.Response:
-        got.append(await request.json())
-        return web.Response()
-
-    app = web.Application()
-    app.router.add_post("/", take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", hook).start()
-    try:
+    async with endpoint(port=hook) as (_, got):
         receiver = Alertmanager("ops", f"http://127.0.0.1:{port}")
         alert = example(datetime.now(UTC) - timedelta(minutes=1))
         await _until(lambda: _taken(receiver, alert))
@@ -106,8 +95,6 @@ async def test_a_real_alertmanager_fires_and_resolves(alertmanager_port: tuple[i
         await receiver.send(resolved(alert, datetime.now(UTC)))
         await _until(lambda: _is(len(got) > 1))
         assert [one["status"] for one in got] == ["firing", "resolved"]
-    finally:
-        await runner.cleanup()
 
 
 async def _is(value: bool) -> bool:

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from infra.clickhouse.client import connect
 from infra.clickhouse.migrate import apply, revert
 from infra.clickhouse.settings import ClickHouseSettings
+from infra.clickhouse.snapshot import REFRESH, refresh
 from schemas.rows import ResponseRow
 from tests.integration.clickhouse_expect import DIMENSIONS, assert_cells, counted, local_day, score_cells
 from tests.integration.clickhouse_rig import (
@@ -34,13 +35,6 @@ from tests.integration.store_stack import StoreHandle, store
 
 SETTINGS = ClickHouseSettings()
 _numbers = itertools.count()
-
-
-def refresh(client: Client, times: int = 1) -> None:
-    """Make the snapshot anew. Of two refreshes the second makes reading fast."""
-    for _ in range(times):
-        client.command("SYSTEM REFRESH VIEW feedback.scored_snapshot_refresh")
-        client.command("SYSTEM WAIT VIEW feedback.scored_snapshot_refresh")
 
 
 def newest(sent: Iterable[ResponseRow]) -> list[ResponseRow]:
@@ -253,7 +247,7 @@ def test_a_store_killed_in_a_refresh_comes_back_right(tmp_path: Path) -> None:
             changed = [_later(row)._replace(updated_at=attempt + row.updated_at, score=0.0) for row in sent[:100]]
             insert_responses(client, changed)
             sent += changed
-            client.command("SYSTEM REFRESH VIEW feedback.scored_snapshot_refresh")
+            client.command(REFRESH)
             handle.kill()
             handle.restart()
             client = _opened(handle)
