@@ -1,7 +1,7 @@
-"""Reading: what a dashboard asks, for each of 20 tenants, with the snapshot of the scores and without it.
+"""Reading: what a dashboard asks, for each of 20 tenants, with the snapshots (of scores, of customers) and without.
 
 Data: `bench.survey`, once a size, in an embedded store of its own that goes away after it. Without = the same views and
-an empty snapshot, so that they read the facts with FINAL. The two take turns: tables are exchanged between rounds. A
+empty snapshots, so that they read the facts with FINAL. The two take turns: tables are exchanged between rounds. A
 figure of a tenant is the median of its rounds; p50 and p95 are over the tenants. Then the same with as many touched
 responses as half an hour of 100 answers a second leaves, the seconds of a refresh, what it stores, and the most parts
 there were while 3,600 blocks of one row came in.
@@ -24,13 +24,15 @@ from bench.stack import stack
 from bench.survey import TENANTS, fill
 from infra.clickhouse.client import connect
 from infra.clickhouse.settings import ClickHouseSettings
-from infra.clickhouse.snapshot import refresh
+from infra.clickhouse.snapshot import VIEWS, refresh
 
 SIZES = [int(size) for size in os.environ.get("BENCH_ROWS", "1000000,10000000").split(",")]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 TOUCHED = int(os.environ.get("BENCH_TOUCHED", "180000"))
 TRICKLE = int(os.environ.get("BENCH_TRICKLE", "3600"))
 ASKED = TENANTS[:: len(TENANTS) // int(os.environ.get("BENCH_TENANTS", str(len(TENANTS))))]  # from large to small
+
+SNAPSHOTS = ("scored_snapshot", "customer_snapshot")
 
 _WHOSE = "tenant = '{t}', metric = 'nps'"
 _MONTH = "since = '2025-12-01', until = '2026-01-01'"
@@ -81,6 +83,12 @@ def stored(client: Client, table: str) -> float:
     return int(client.command(f"SELECT sum(bytes_on_disk) FROM system.parts WHERE {where}")) / 1e6
 
 
+def exchange(client: Client) -> None:
+    """Put empty snapshots in the place of the full ones, or back."""
+    for table in SNAPSHOTS:
+        client.command(f"EXCHANGE TABLES feedback.{table} AND feedback.empty_{table}")
+
+
 def trickle(client: Client) -> int:
     """Insert `TRICKLE` blocks of one response; returns the most active parts that there ever were."""
     most = 0
@@ -103,23 +111,25 @@ def measure(client: Client, size: int) -> tuple[dict[str, Timings], str]:
     started = time.perf_counter()
     refresh(client)
     seconds = time.perf_counter() - started
-    client.command("SYSTEM STOP VIEW feedback.scored_snapshot_refresh")  # no refresh while tables are exchanged
-    facts, snapshot = stored(client, "responses"), stored(client, "scored_snapshot")
-    client.command("CREATE TABLE feedback.bench_empty AS feedback.scored_snapshot")
+    for view in VIEWS:
+        client.command(f"SYSTEM STOP VIEW {view}")  # no refresh while tables are exchanged
+    sizes = [stored(client, table) for table in ("responses", "interactions", *SNAPSHOTS)]
+    for table in SNAPSHOTS:
+        client.command(f"CREATE TABLE feedback.empty_{table} AS feedback.{table}")
     found: dict[str, Timings] = {"snapshot": {}, "facts": {}, "touched": {}}
     for round_ in range(ROUNDS):
         ask(client, found["snapshot"])
-        client.command("EXCHANGE TABLES feedback.scored_snapshot AND feedback.bench_empty")
+        exchange(client)
         ask(client, found["facts"])
-        client.command("EXCHANGE TABLES feedback.scored_snapshot AND feedback.bench_empty")
+        exchange(client)
         print(f"{size:,}: round {round_ + 1} of {ROUNDS} done", flush=True)
     for _ in fill(client, size, first=size, rows=TOUCHED):
         pass
     for _ in range(ROUNDS):
         ask(client, found["touched"])
     notes = (
-        f"A refresh takes {seconds:.1f} s on one thread; the facts take {facts:,.0f} MB and the snapshot "
-        f"{snapshot:,.0f} MB ({snapshot / facts:.0%})."
+        f"A refresh of both: {seconds:.1f} s. Responses take {sizes[0]:,.0f} MB and interactions {sizes[1]:,.0f} MB, "
+        f"the snapshot of scores {sizes[2]:,.0f} MB and that of customers {sizes[3]:,.0f} MB."
     )
     return found, notes
 
@@ -165,7 +175,7 @@ async def run() -> None:
     plot(found)
     save(
         "rollups",
-        "Reading scores, with and without the snapshot",
+        "Reading scores and customers, with and without the snapshots",
         f"20 tenants (23 % to 1.6 % of the rows, {len(ASKED)} of them asked, the largest among them), two years, "
         f"medians of {ROUNDS} rounds in turn.\n\n" + "\n\n".join(parts),
     )

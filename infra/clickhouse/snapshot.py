@@ -1,15 +1,24 @@
-"""The snapshot that scores are read from (migration 0014), made anew by hand: after changes that are no INSERT."""
+"""The snapshots that scores and customers are read from (migrations 0014 and 0015), made anew by hand.
+
+They are made anew by themselves every half hour; by hand after changes that are no INSERT, and in tests.
+"""
 
 from __future__ import annotations
 
 from clickhouse_connect.driver.client import Client
 
-REFRESH = "SYSTEM REFRESH VIEW feedback.scored_snapshot_refresh"
-_WAIT = "SYSTEM WAIT VIEW feedback.scored_snapshot_refresh"
+VIEWS = ("feedback.scored_snapshot_refresh", "feedback.customer_snapshot_refresh")
+
+
+def begin(client: Client) -> None:
+    """Begin to make the snapshots anew, and do not wait."""
+    for view in VIEWS:
+        client.command(f"SYSTEM REFRESH VIEW {view}")
 
 
 def refresh(client: Client, times: int = 1) -> None:
-    """Make the snapshot anew, and wait. After the second time all that was there before the first is read from it."""
+    """Make the snapshots anew, and wait. After two times all that was there before is read from them."""
     for _ in range(times):
-        client.command(REFRESH)
-        client.command(_WAIT)
+        begin(client)
+        for view in VIEWS:
+            client.command(f"SYSTEM WAIT VIEW {view}")

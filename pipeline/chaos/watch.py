@@ -19,7 +19,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
-from infra.clickhouse.snapshot import REFRESH
+from infra.clickhouse.snapshot import begin
 from pipeline.chaos.compare import Difference
 
 _COLUMNS = "metric, scale, score, band, language, sentiment, survey, touchpoint, channel, journey_stage, occurred_at"
@@ -61,7 +61,7 @@ class Watcher(threading.Thread):
             with closing(self._connect()) as client:
                 before = self._facts(client)
                 if self._rng.random() < 0.4:
-                    client.command(REFRESH)  # goes on while we look
+                    begin(client)  # goes on while we look
                 served = client.query(_SERVED, parameters=self._tenants).result_rows
                 after = self._facts(client)
         except (ClickHouseError, HTTPError, OSError):

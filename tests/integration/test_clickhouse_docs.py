@@ -13,7 +13,9 @@ from tests.integration.clickhouse_rig import filled_store, random_facts, random_
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scores.md").read_text()
 EXAMPLES = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-INTERNAL = {"tenant_zones", "touched_responses", "rezoned_tenants"}
+INTERNAL = {
+    "tenant_zones", "touched_responses", "rezoned_tenants", "touched_interactions", "touched_customer_responses",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

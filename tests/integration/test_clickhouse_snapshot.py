@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from infra.clickhouse.client import connect
 from infra.clickhouse.migrate import apply, revert
 from infra.clickhouse.settings import ClickHouseSettings
-from infra.clickhouse.snapshot import REFRESH, refresh
+from infra.clickhouse.snapshot import begin, refresh
 from schemas.rows import ResponseRow
 from tests.integration.clickhouse_expect import DIMENSIONS, assert_cells, counted, local_day, score_cells
 from tests.integration.clickhouse_rig import (
@@ -247,7 +247,7 @@ def test_a_store_killed_in_a_refresh_comes_back_right(tmp_path: Path) -> None:
             changed = [_later(row)._replace(updated_at=attempt + row.updated_at, score=0.0) for row in sent[:100]]
             insert_responses(client, changed)
             sent += changed
-            client.command(REFRESH)
+            begin(client)
             handle.kill()
             handle.restart()
             client = _opened(handle)

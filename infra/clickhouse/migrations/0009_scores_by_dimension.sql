@@ -44,6 +44,16 @@ FROM
     GROUP BY tenant, metric, survey, touchpoint, channel, bucket, scale
 );
 
+-- Running sums over every day from the first of `days` (as numbers) to `last`; days that are not there add nothing.
+CREATE OR REPLACE FUNCTION runningSums {{on_cluster}} AS (days, amounts, last) ->
+    arrayCumSum(mapPopulateSeries(days, arrayMap(amount -> toInt64(amount), amounts), last).2);
+
+-- What came in the last `days` places up to each: the difference of two running sums, so a window of 90 days costs no
+-- more than one of 7.
+CREATE OR REPLACE FUNCTION windowSums {{on_cluster}} AS (running, days) ->
+    arrayMap((now, before) -> now - before, running,
+        arrayResize(arrayConcat(arrayResize([0], days, 0), running), length(running)));
+
 -- Each day with the answers of the 7, 30 and 90 days that end with it. Days without answers are there too, as long as
 -- the window has any, up to the newest day of the tenant.
 CREATE OR REPLACE VIEW feedback.scores_rolling {{on_cluster}}
@@ -78,18 +88,37 @@ AS SELECT
 FROM
 (
     SELECT
-        d.tenant AS tenant, d.metric AS metric, d.survey AS survey, d.touchpoint AS touchpoint, d.channel AS channel,
-        d.scale AS scale, day.1 AS bucket, day.2 AS days, sum(d.n) AS n, sum(d.promoters) AS promoters,
-        sum(d.passives) AS passives, sum(d.detractors) AS detractors, sum(d.satisfied) AS satisfied,
-        sum(d.sum_score) AS sum_score, sum(d.sum_squares) AS sum_squares
-    FROM (SELECT *, max(bucket) OVER (PARTITION BY tenant) AS newest FROM feedback.scores_daily) AS d
-    ARRAY JOIN arrayFilter(
-        x -> x.1 <= newest,
-        arrayConcat(
-            arrayMap(i -> (d.bucket + i, 7), range(7)),
-            arrayMap(i -> (d.bucket + i, 30), range(30)),
-            arrayMap(i -> (d.bucket + i, 90), range(90)))) AS day
-    GROUP BY tenant, metric, survey, touchpoint, channel, scale, bucket, days
+        tenant, metric, survey, touchpoint, channel, scale, toDate(w.1) AS bucket, toUInt8(days) AS days,
+        toUInt64(w.2) AS n, if(metric = 'nps', toUInt64(w.3), NULL) AS promoters,
+        if(metric = 'nps', toUInt64(w.4), NULL) AS passives, if(metric = 'nps', toUInt64(w.5), NULL) AS detractors,
+        if(metric = 'nps', NULL, toUInt64(w.6)) AS satisfied, w.7 / 1000000 AS sum_score, w.8 / 1000000 AS sum_squares
+    FROM
+    (
+        -- One row a group, with running sums of its days. Sums of answers in millionths: differences of whole numbers are exact.
+        SELECT
+            d.tenant AS tenant, d.metric AS metric, d.survey AS survey, d.touchpoint AS touchpoint,
+            d.channel AS channel, d.scale AS scale, groupArray(toUInt32(d.bucket)) AS found,
+            toUInt32(least(any(latest.newest), max(d.bucket) + 89)) AS last,
+            range(toUInt32(min(d.bucket)), last + 1) AS every_day, runningSums(found, groupArray(d.n), last) AS ns,
+            runningSums(found, groupArray(ifNull(d.promoters, 0)), last) AS promoters,
+            runningSums(found, groupArray(ifNull(d.passives, 0)), last) AS passives,
+            runningSums(found, groupArray(ifNull(d.detractors, 0)), last) AS detractors,
+            runningSums(found, groupArray(ifNull(d.satisfied, 0)), last) AS satisfied,
+            runningSums(found, groupArray(round(1000000 * d.sum_score)), last) AS sums,
+            runningSums(found, groupArray(round(1000000 * d.sum_squares)), last) AS squares
+        FROM feedback.scores_daily AS d
+        -- A join and not a window over the tenant: so a question for one metric reads only that metric.
+        JOIN
+        (
+            SELECT tenant, max(occurred_on) AS newest FROM feedback.scored_responses GROUP BY tenant
+        ) AS latest ON latest.tenant = d.tenant
+        GROUP BY tenant, metric, survey, touchpoint, channel, scale
+    ) AS a
+    ARRAY JOIN [7, 30, 90] AS days
+    ARRAY JOIN arrayZip(every_day, windowSums(ns, days), windowSums(a.promoters, days), windowSums(a.passives, days),
+        windowSums(a.detractors, days), windowSums(a.satisfied, days), windowSums(sums, days),
+        windowSums(squares, days)) AS w
+    WHERE w.2 > 0
 );
 
 -- Says no to a dimension that does not exist: a misspelt one would pass for "no answers".
@@ -230,4 +259,6 @@ DROP FUNCTION IF EXISTS aroundDays {{on_cluster}};
 DROP FUNCTION IF EXISTS dimensionValues {{on_cluster}};
 DROP FUNCTION IF EXISTS dimensionIsKnown {{on_cluster}};
 DROP VIEW IF EXISTS feedback.scores_rolling {{on_cluster}};
+DROP FUNCTION IF EXISTS windowSums {{on_cluster}};
+DROP FUNCTION IF EXISTS runningSums {{on_cluster}};
 DROP VIEW IF EXISTS feedback.scores_weekly {{on_cluster}};

@@ -205,6 +205,39 @@ FROM
     GROUP BY tenant, cohort, currency
 );
 
+-- What known customers did and said, one row an act or a response: what feedback.customer_360 is made of.
+CREATE OR REPLACE VIEW feedback.customer_events {{on_cluster}}
+(
+    tenant String COMMENT 'Whose customer',
+    customer_id String COMMENT 'Id of the customer',
+    kind String COMMENT 'act or response',
+    at DateTime64(3, 'UTC') COMMENT 'When the customer acted or answered',
+    source String COMMENT 'The system that sent it',
+    source_id String COMMENT 'The source''s id of the act or response',
+    question String COMMENT 'Responses: which question',
+    role String COMMENT 'Acts: order, lost, case_opened, case_closed or other',
+    currency String COMMENT 'Acts: currency of value',
+    value Nullable(Float64) COMMENT 'Acts: worth',
+    metric String COMMENT 'Responses: metric of an answer that counts; empty = none',
+    score Nullable(Float64) COMMENT 'Responses: the answer',
+    band String COMMENT 'Responses: band of the answer',
+    sentiment String COMMENT 'Responses: sentiment of the comment; empty = not labelled yet',
+    sentiment_score Nullable(Float32) COMMENT 'Responses: feeling in -1..1'
+)
+AS SELECT
+    tenant, customer_id, 'act' AS kind, occurred_at AS at, source, interaction_id AS source_id, '' AS question,
+    role, currency, value, '' AS metric, CAST(NULL, 'Nullable(Float64)') AS score, '' AS band, '' AS sentiment,
+    CAST(NULL, 'Nullable(Float32)') AS sentiment_score
+FROM feedback.enriched_interactions
+WHERE role != 'survey' AND customer_id != ''
+UNION ALL
+SELECT
+    tenant, customer_id, 'response' AS kind, occurred_at AS at, source, response_id AS source_id, question,
+    '' AS role, '' AS currency, NULL AS value, if(excluded = 0 AND score IS NOT NULL, metric, '') AS metric, score, band,
+    sentiment, sentiment_score
+FROM feedback.enriched_responses
+WHERE customer_id != '';
+
 -- One row a customer. Risk by rule, one point each: last NPS band detractor; last sentiment negative; feeling fell by half
 -- a point or more; an open case; no act or response for 90 days before the newest of the tenant. Two points are high.
 CREATE OR REPLACE VIEW feedback.customer_360 {{on_cluster}}
@@ -230,68 +263,55 @@ CREATE OR REPLACE VIEW feedback.customer_360 {{on_cluster}}
     risk_reasons Array(String) COMMENT 'detractor, negative, falling, open_case, inactive',
     churn_risk String COMMENT 'lost, high (two reasons or more), medium (one) or low'
 )
-AS SELECT
+AS WITH
+    c.last_nps.2 = 'detractor' AS detractor, last_sentiment IN ('negative', 'very_negative') AS negative,
+    ifNull(sentiment_trend, 0) <= -0.5 AS falling, open_cases > 0 AS open_case,
+    last_seen < newest - toIntervalDay(90) AS inactive,
+    detractor + negative + falling + open_case + inactive AS risks
+SELECT
     c.tenant AS tenant, c.customer_id AS customer_id, first_seen, last_seen, interactions, orders, currency, order_value,
-    last_order_at, responses, last_nps, last_csat, last_ces, last_stars, last_sentiment, sentiment_trend, open_cases,
+    last_order_at, responses, c.last_nps.1 AS last_nps, last_csat, last_ces, last_stars, last_sentiment, sentiment_trend, open_cases,
     lost,
     arrayFilter(reason -> reason != '', [
-        if(last_nps_band = 'detractor', 'detractor', ''),
-        if(last_sentiment IN ('negative', 'very_negative'), 'negative', ''),
-        if(ifNull(sentiment_trend, 0) <= -0.5, 'falling', ''), if(open_cases > 0, 'open_case', ''),
-        if(last_seen < newest - toIntervalDay(90), 'inactive', '')]) AS risk_reasons,
-    multiIf(lost, 'lost', length(risk_reasons) > 1, 'high', length(risk_reasons) = 1, 'medium', 'low') AS churn_risk
+        if(detractor, 'detractor', ''), if(negative, 'negative', ''), if(falling, 'falling', ''),
+        if(open_case, 'open_case', ''), if(inactive, 'inactive', '')]) AS risk_reasons,
+    multiIf(lost, 'lost', risks > 1, 'high', risks = 1, 'medium', 'low') AS churn_risk
 FROM
 (
+    WITH (at, source, source_id, question) AS place
     SELECT
         tenant, customer_id, min(at) AS first_seen, max(at) AS last_seen,
         countIf(kind = 'act') AS interactions, countIf(role = 'order') AS orders,
         arraySort(x -> (-x.1, x.2), arrayMap(
             c -> (arrayCount(x -> x.1 = c, worths), c, arraySum(arrayMap(x -> if(x.1 = c, x.2, 0), worths))),
             arrayDistinct(worths.1)))[1] AS main,
-        groupArrayIf((currency_of, ifNull(value, 0)), role = 'order') AS worths,
+        groupArrayIf((e.currency, ifNull(value, 0)), role = 'order') AS worths,
         main.2 AS currency, main.3 AS order_value,
         if(orders = 0, NULL, maxIf(at, role = 'order')) AS last_order_at,
         countIf(role = 'lost') > 0
             AND maxIf(at, role = 'lost') >= maxIf(at, kind = 'act' AND role != 'lost') AS lost,
         countIf(kind = 'response') AS responses,
-        argMaxIf(score, place, metric = 'nps') AS last_nps, argMaxIf(band, place, metric = 'nps') AS last_nps_band,
+        argMaxIf((score, band), place, metric = 'nps') AS last_nps,
         argMaxIf(score, place, metric = 'csat') AS last_csat, argMaxIf(score, place, metric = 'ces') AS last_ces,
         argMaxIf(score, place, metric = 'stars') AS last_stars,
-        arrayReverseSort(groupArrayIf((place, sentiment, ifNull(feeling, 0)), sentiment NOT IN ('', 'unknown'))) AS felt,
+        arrayReverseSort(
+            groupArrayIf((place, sentiment, ifNull(sentiment_score, 0)), sentiment NOT IN ('', 'unknown'))) AS felt,
         felt[1].2 AS last_sentiment,
         if(length(felt) < 4, NULL,
             arrayAvg(x -> x.3, arraySlice(felt, 1, 3)) - arrayAvg(x -> x.3, arraySlice(felt, 4, 3))) AS sentiment_trend,
         toUInt64(greatest(0, toInt64(countIf(role = 'case_opened')) - toInt64(countIf(role = 'case_closed')))) AS open_cases
-    FROM
-    (
-        SELECT tenant, customer_id, 'act' AS kind, occurred_at AS at, (occurred_at, source, interaction_id, '') AS place, role,
-            currency AS currency_of, value, '' AS metric, CAST(NULL, 'Nullable(Float64)') AS score, '' AS band,
-            '' AS sentiment, CAST(NULL, 'Nullable(Float64)') AS feeling
-        FROM feedback.enriched_interactions
-        WHERE role != 'survey' AND customer_id != ''
-        UNION ALL
-        SELECT tenant, customer_id, 'response', occurred_at, (occurred_at, source, response_id, question), '', '', NULL,
-            if(excluded = 0 AND score IS NOT NULL, metric, ''), score, band, sentiment, sentiment_score
-        FROM feedback.enriched_responses
-        WHERE customer_id != ''
-    )
+    FROM feedback.customer_events AS e
     GROUP BY tenant, customer_id
 ) AS c
 LEFT JOIN
 (
     -- A join and not a window over the tenant: so a question for one customer reads only that customer.
-    SELECT tenant, max(at) AS newest
-    FROM
-    (
-        SELECT tenant, occurred_at AS at FROM feedback.enriched_interactions WHERE role != 'survey' AND customer_id != ''
-        UNION ALL
-        SELECT tenant, occurred_at FROM feedback.enriched_responses WHERE customer_id != ''
-    )
-    GROUP BY tenant
+    SELECT tenant, max(at) AS newest FROM feedback.customer_events GROUP BY tenant
 ) AS latest ON latest.tenant = c.tenant;
 
 -- down
 DROP VIEW IF EXISTS feedback.customer_360 {{on_cluster}};
+DROP VIEW IF EXISTS feedback.customer_events {{on_cluster}};
 DROP VIEW IF EXISTS feedback.clv {{on_cluster}};
 DROP VIEW IF EXISTS feedback.customer_value {{on_cluster}};
 DROP VIEW IF EXISTS feedback.cohort_activity {{on_cluster}};
