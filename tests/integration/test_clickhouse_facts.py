@@ -86,8 +86,8 @@ def test_interactions_and_dead_letters_take_their_rows(client: Client) -> None:
 
 
 def _version(row: ResponseRow) -> tuple[int, int, int, int]:
-    """The rule in Python: newest word of the source, then digest, then first seen, then labelled."""
-    return row.updated_at, row.digest, -row.received_at, row.label_rank
+    """The rule in Python: newest word of the source, then digest, then first seen, then labelled last."""
+    return row.updated_at, row.digest, -row.received_at, row.label_rank and 1 + (row.labelled_at or 0)
 
 
 def _versions() -> list[ResponseRow]:
@@ -97,18 +97,18 @@ def _versions() -> list[ResponseRow]:
     edited = first._replace(
         updated_at=first.updated_at + 1, digest=1, occurred_at=first.occurred_at - 40 * 24 * HOUR_MS
     )
-    return [first, again, tied, edited, labelled(random.Random(4), edited)]
+    told = labelled(random.Random(4), edited, "m1")._replace(labelled_at=edited.updated_at + 5, sentiment="positive")
+    retold = told._replace(model_version="m2", labelled_at=edited.updated_at + 6, sentiment="negative")
+    return [first, again, tied, edited, told, retold]
 
 
 def test_the_version_orders_as_the_rule_does(client: Client) -> None:
     for a, b in itertools.combinations(_versions(), 2):
         insert_responses(client, [a])
         insert_responses(client, [b])
-        found = rows_of(
-            client, "SELECT updated_at, digest, label_rank, received_at FROM feedback.responses ORDER BY version"
-        )
-        expected = [(row.digest, row.label_rank) for row in sorted((a, b), key=_version)]
-        assert [(row["digest"], row["label_rank"]) for row in found] == expected
+        found = rows_of(client, "SELECT digest, label_rank, model_version FROM feedback.responses ORDER BY version")
+        expected = [(row.digest, row.label_rank, row.model_version) for row in sorted((a, b), key=_version)]
+        assert [tuple(row.values()) for row in found] == expected
         client.command("TRUNCATE TABLE feedback.responses")
 
 
@@ -136,6 +136,18 @@ def test_the_newest_wins_in_every_order_of_arrival(client: Client, size: int, bl
             expected = {name: getattr(newest, name) for name in ("digest", "label_rank", "sentiment", "score")}
             assert all(row == expected for row in found)
         client.command("TRUNCATE TABLE feedback.responses")
+
+
+def test_labels_of_two_models_in_the_same_millisecond_end_the_same_in_both_orders(client: Client) -> None:
+    one = labelled(random.Random(4), random_response(random.Random(3), 1), "m1")._replace(labelled_at=5)
+    other = one._replace(model_version="m2")
+    for order in ("ab", "ba"):
+        for name in order:
+            insert_responses(client, [{"a": one, "b": other}[name]._replace(response_id=order)])
+    found = rows_of(client, "SELECT model_version FROM feedback.responses FINAL")
+    assert len(found) == 2
+    assert found[0] == found[1]
+    client.command("TRUNCATE TABLE feedback.responses")
 
 
 def test_a_withdrawn_response_is_gone_until_it_is_sent_again(client: Client) -> None:

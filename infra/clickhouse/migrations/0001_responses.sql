@@ -9,7 +9,8 @@
 --   the reader. One partition makes "newest wins" hold for everyone, always.
 -- * `version` is computed by the store, so no writer can get it wrong. Four words of 64 bits, compared in this order:
 --   updated_at (the newest word of the source wins), digest (a hash of the content: equal times end the same in every
---   replay), received_at upside down (of equal content the first seen stays), label_rank (labelled beats unlabelled).
+--   replay), received_at upside down (of equal content the first seen stays), the labels (labelled beats unlabelled, newer
+--   labels beat older ones; of two models in the same millisecond always the same one wins).
 --   bitNot and not `2^64 - 1 - x`: a subtraction is signed in ClickHouse and would smear ones over the upper words.
 -- * `deleted` hides a row from FINAL (a tombstone); a later correction brings the response back.
 CREATE TABLE IF NOT EXISTS feedback.responses{{local}} {{on_cluster}}
@@ -52,7 +53,8 @@ CREATE TABLE IF NOT EXISTS feedback.responses{{local}} {{on_cluster}}
         bitShiftLeft(toUInt256(toUInt64(toUnixTimestamp64Milli(updated_at))), 192)
         + bitShiftLeft(toUInt256(digest), 128)
         + bitShiftLeft(toUInt256(bitNot(toUInt64(toUnixTimestamp64Milli(received_at)))), 64)
-        + toUInt256(label_rank)
+        + toUInt256(if(label_rank = 0, 0, 1 + bitAnd(cityHash64(model_version), 1048575)
+            + bitShiftLeft(toUInt64(ifNull(toUnixTimestamp64Milli(labelled_at), 0)), 21)))
         COMMENT 'The greatest version of a response is the one that counts' CODEC(ZSTD(1))
 )
 ENGINE = {{engine ReplacingMergeTree(version, deleted)}}
