@@ -162,7 +162,7 @@ async def run() -> None:
     for size in SIZES:
         async with stack() as (_, url, _):
             client = connect(ClickHouseSettings(url=SecretStr(url), query_timeout=3600))
-            client.set_client_setting("max_memory_usage", 4_000_000_000)
+            client.set_client_setting("max_memory_usage", 12_000_000_000)  # all customers of the largest tenant
             found[size], notes = measure(client, size)
             rows = []
             for name in QUERIES:

@@ -7,7 +7,7 @@ in bfloat16 (the learnt factors are kept in float32), which is more than twice a
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from torch import nn
 from models import adapters
 from models.encoder import Encoder
 from models.heads import Heads, Scores
+
+HEADS = "heads."  # what the names of the heads' tensors begin with in what a network has learnt
 
 
 class Network(nn.Module):
@@ -46,6 +48,18 @@ class Network(nn.Module):
         """Lower-layer vectors (texts, tokens, width) and their mask to logits."""
         scores: Scores = self.heads(self.states(hidden, mask), mask)
         return scores
+
+    def learnt(self) -> dict[str, torch.Tensor]:
+        """All that training changed: the factors (see `adapters.state`) and the heads, these with HEADS before."""
+        heads = {HEADS + name: value.detach().clone() for name, value in self.heads.state_dict().items()}
+        return adapters.state(self.layers) | heads
+
+    def restore(self, learnt: Mapping[str, torch.Tensor]) -> None:
+        """Puts what `learnt` gave, factors of any rank, in the place of what is there."""
+        adapters.restore(self.layers, {name: value for name, value in learnt.items() if not name.startswith(HEADS)})
+        self.heads.load_state_dict(
+            {name.removeprefix(HEADS): value for name, value in learnt.items() if name.startswith(HEADS)}
+        )
 
     def encoder_state(self) -> dict[str, torch.Tensor]:
         """The learnt factors under the names that their layers have in the encoder."""

@@ -17,7 +17,7 @@ class Member(BaseModel):
 
 
 CUSTOMERS = Member(epochs=3, rate=5e-4, public_share=0.22, trade_weight=1.0)  # knows our comments well
-GENERAL = Member(epochs=1, rate=3e-4, public_share=0.55, trade_weight=0.5)  # hears mostly other people's
+GENERAL = Member(epochs=2, rate=4e-4, public_share=0.45, trade_weight=0.7)  # hears mostly other people's
 
 
 class TrainSettings(BaseModel):
@@ -37,8 +37,8 @@ class TrainSettings(BaseModel):
         default=1.4, gt=0, description="What the fitted temperature is multiplied by: other corpora are stranger."
     )
     emotions: int = Field(default=27_000, ge=0, description="Rows of GoEmotions, equally many a class.")
-    joined: int = Field(default=900, ge=0, description="Pairs of our own short comments made one.")
-    handles: float = Field(default=0.3, ge=0, le=1, description="Share of comments dressed as public posts.")
+    joined: int = Field(default=2000, ge=0, description="Pairs of our own short comments made one.")
+    handles: float = Field(default=0.2, ge=0, le=1, description="Share of comments dressed as public posts.")
     aside: float = Field(default=0.1, gt=0, lt=1, description="Share of our own comments kept to calibrate on.")
     own_rows: int = Field(default=100_000, ge=100, description="Most of our own comments to learn from.")
     measured_rows: int = Field(default=600, ge=1, description="Most comments of a language or file to measure on.")

@@ -7,8 +7,8 @@
 the weights that `models.heads` reads, and `card.md`, the model card with the figures measured on our own test split.
 `tell` is handed one line at a time as the work goes on. Everything that chooses is seeded.
 
-1. Each member (`models.training.settings`) is trained apart: low-rank changes of the encoder's upper layers, and heads.
-   One hears our own comments often, one hears mostly other people's.
+1. Each member (`models.training.settings`) is trained apart, in a process of its own: low-rank changes of the
+   encoder's upper layers, and heads. One hears our own comments often, one hears mostly other people's.
 2. Their changes are averaged: the mean is better on comments unlike all of these than either is.
 3. The heads learn on, alone, on what the averaged encoder says; and a linear "general voice" is fitted on public text
    alone, which speaks where a comment is about no trade (`Heads.general_share`).
@@ -17,7 +17,7 @@ the weights that `models.heads` reads, and `card.md`, the model card with the fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +32,9 @@ from models.training.calibrate import fit_temperature, fit_thresholds
 from models.training.card import CARD
 from models.training.card import write as write_card
 from models.training.learn import Targets, Tell, fit_general, learn, learn_heads, predict
-from models.training.network import Lower, Network, final_states, lower_states
-from models.training.settings import TrainSettings
+from models.training.network import HEADS, Lower, Network, final_states, lower_states
+from models.training.processes import side_by_side
+from models.training.settings import Member, TrainSettings
 
 NAME = "feedback"
 FINISHING_ROWS = 6000  # public rows that the heads and the general voice are fitted on
@@ -91,13 +92,20 @@ def train(
 
     tell("reading: the encoder's lower layers, once")
     everything = Lower([*lower(material.own).rows, *lower(material.public).rows])
-    members = []
-    for at, member in enumerate(settings.members, 1):
-        tell(f"member {at} of {len(settings.members)}")
-        network = Network(encoder, settings.first_layer, settings.rank, len(topics.ids))
-        learn(network, everything, material.own, material.public, topics.ids, member, settings, tell)
-        members.append(network)
-    network = averaged(members)
+
+    def job(at: int, member: Member) -> Callable[[Tell], dict[str, torch.Tensor]]:
+        def learnt(say: Tell) -> dict[str, torch.Tensor]:
+            torch.manual_seed(settings.seed + at)
+            network = Network(encoder, settings.first_layer, settings.rank, len(topics.ids))
+            learn(network, everything, material.own, material.public, topics.ids, member, settings,
+                  lambda line: say(f"member {at + 1} of {len(settings.members)}: {line}"))  # fmt: skip
+            return network.learnt()
+
+        return learnt
+
+    states = side_by_side([job(at, member) for at, member in enumerate(settings.members)], tell)
+    network = Network(encoder, settings.first_layer, settings.rank, len(topics.ids))
+    network.restore(averaged(states))
     finish(network, everything, material, topics, settings, tell)
     card = calibrated(network, encoder, lower(material.aside), lower(material.foreign), material, topics, settings)
     heads.save(out, network.heads, card, network.encoder_state())
@@ -105,11 +113,11 @@ def train(
     tell(f"written to {out}: weights, {CARD}")
 
 
-def averaged(members: Sequence[Network]) -> Network:
-    """The first member with the mean of all members' changes."""
-    states = [adapters.state(member.layers) for member in members]
-    adapters.restore(members[0].layers, adapters.blended(states, [1 / len(states)] * len(states)))
-    return members[0]
+def averaged(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of all members' changes of the encoder, with the heads of the first."""
+    changes = [{name: value for name, value in state.items() if not name.startswith(HEADS)} for state in states]
+    first = {name: value for name, value in states[0].items() if name.startswith(HEADS)}
+    return first | adapters.blended(changes, [1 / len(states)] * len(states))
 
 
 def finish(
