@@ -19,7 +19,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from models.errors import ModelError
-from models.precision import lower, resolve
+from models.precision import lowered, resolve
 from models.settings import Precision
 
 Span = tuple[int, int]
@@ -70,9 +70,13 @@ class Encoder:
         return cls(model, tokenizer, token_budget=token_budget, max_tokens=max_tokens)
 
     def lower(self, precision: Precision, typical: Sequence[str]) -> None:
-        """Compute with fewer bits from now on; `typical` texts show int8 what to expect. For good: weights are lost."""
-        self.precision = resolve(precision)
-        lower(self.model, self.precision, lambda: list(self.forward(typical)))
+        """Compute with fewer bits from now on; `typical` texts show int8 what to expect. For good: weights are lost.
+
+        Raises ModelError when this encoder cannot have that precision.
+        """
+        self.precision = resolve(precision, self.model)
+        with torch.inference_mode():
+            self.model = lowered(self.model, self.precision, lambda: list(self.forward(typical)))
 
     def forward(self, texts: Sequence[str]) -> Iterator[Batch]:
         """Token vectors of `texts`, batch by batch, in no promised order of rows."""

@@ -86,7 +86,7 @@ class Labeler:
             parts.append(f"{trained[1].name}-{heads.fingerprint(folder)}")
         encoder_version = "+".join(parts)
         fitted = fewshot.load(settings.fitted_topics, encoder_version) if settings.fitted_topics else None
-        encoder.lower(settings.precision, [text for topic in topics.topics for text in topic.description.values()])
+        encoder.lower(settings.precision, [phrase for topic in topics.topics for phrase in topic.phrases()])
         if encoder.precision != "fp32":
             parts.append(encoder.precision)
         classifier = None
