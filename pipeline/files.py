@@ -152,11 +152,8 @@ def to_message(envelope: dict[str, Any], number: int, written: bytes | None = No
 
 def _topic(envelope: dict[str, Any]) -> str | None:
     """By its type's words; where they say nothing, by the field that only one of them has."""
-    kind = str(envelope.get("type", "")).lower()
-    if "interaction" in kind:
-        return topics.INTERACTIONS
-    if "response" in kind:
-        return topics.RESPONSES
+    if topic := topics.topic_of_type(str(envelope.get("type", ""))):
+        return topic
     data = envelope.get("data")
     if isinstance(data, dict):
         if "response_id" in data:

@@ -2,7 +2,7 @@
 
 DIR/broker and DIR/store hold the data, DIR/worker what faust keeps, DIR/logs what the parts print, and
 DIR/addresses.json where they are. Ports count from the base: Kafka, ClickHouse, then a health port a worker and
-the sentinel's.
+the sentinel's, then the collector.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from infra.clickhouse.client import ClickHouseAway, wait_for_clickhouse
 from infra.clickhouse.settings import ClickHouseSettings
 from infra.store.users import load_or_create_credentials
 from infra.topics import TopicSettings, create_topics
+from pipeline.collector.server import HEALTH
 from pipeline.settings import StreamSettings
 from pipeline.supervisor import Part, PartFailed, Supervisor, answers, write_addresses
 
@@ -55,6 +56,7 @@ async def running(data: Path, port_base: int, on_event: OnEvent) -> AsyncIterato
             await supervisor.start(
                 *(_worker(lane, data, port_base + 2 + i, addresses) for i, lane in enumerate(LANES)),
                 _sentinel(data, port_base + 2 + len(LANES), addresses),
+                _collector(port_base + 3 + len(LANES), addresses),
             )
             write_addresses(addresses_file, addresses)
             yield addresses
@@ -157,6 +159,13 @@ def _sentinel(data: Path, health_port: int, addresses: dict[str, str]) -> Part:
         "VOC_HEALTH_PORT": str(health_port),
     }
     return Part("sentinel", ["--data", str(data)], lambda: answers(health), environment)
+
+
+def _collector(port: int, addresses: dict[str, str]) -> Part:
+    """Events over HTTP; ready when it and the broker answer."""
+    address = addresses["collector"] = f"http://127.0.0.1:{port}"
+    environment = {"VOC_KAFKA_BROKERS": addresses["kafka"]}
+    return Part("collector", ["--port", str(port)], lambda: answers(address + HEALTH), environment)
 
 
 def _prepare(settings: ClickHouseSettings, brokers: str, on_event: OnEvent) -> None:

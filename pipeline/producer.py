@@ -1,22 +1,24 @@
 """Events onto topics, with kafka-python; an event counts only when the broker has acknowledged it.
 
-Used by the lanes (comments, enriched responses, dead letters) and by `vocstream emit`. kafka-python's producer is
-idempotent and retries by itself; what still fails (the embedded broker answers UNKNOWN while its storage is away) is
-sent again here, by a new producer if the old one has given up. Sending again may duplicate an event: everything
-downstream is keyed by identity, so that a duplicate changes nothing.
+Used by the lanes (comments, enriched responses, dead letters), by `vocstream emit` and by the collector. kafka-python's
+producer is idempotent and retries by itself; what still fails (the embedded broker answers UNKNOWN while its storage is
+away) is sent again here, by a new producer if the old one has given up. Sending again may duplicate an event: that
+changes nothing, because everything downstream is keyed by identity. For the collector alone nothing is sent again here:
+its own senders do that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, MessageSizeTooLargeError
+from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +39,23 @@ class Message(NamedTuple):
 class Producer:
     """Writes messages and returns when every one of them is acknowledged.
 
-    `retry_for` bounds, in seconds, how long one message is tried; None is for ever.
+    `retry_for` bounds, in seconds, how long one message is tried; None is for ever. `patience` is how long kafka-python
+    itself tries to deliver a message.
     """
 
-    def __init__(self, brokers: str, *, retry_for: float | None = None, sleep: Callable[[float], None] = time.sleep):
+    def __init__(
+        self,
+        brokers: str,
+        *,
+        retry_for: float | None = None,
+        patience: float = 20.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
         self._brokers = brokers.split(",")
         self._retry_for = retry_for
+        self._patience = patience
         self._sleep = sleep
+        self._making = threading.Lock()
         self._kafka: KafkaProducer | None = None
         self._closing = False
 
@@ -64,6 +76,36 @@ class Producer:
         """`send_all` off the event loop."""
         if messages:
             await asyncio.get_running_loop().run_in_executor(None, self.send_all, messages)
+
+    def send_once(self, messages: Sequence[Message]) -> None:
+        """Write `messages`; raises KafkaError unless every one is acknowledged within about `patience`.
+
+        Many threads may call it at once, and nothing else beside it: their messages share batches, not failures. What
+        was not acknowledged may be on its topic all the same.
+        """
+        kafka = self._made()
+        try:
+            futures = [kafka.send(m.topic, key=m.key, value=m.value, headers=list(m.headers)) for m in messages]
+            for future in futures:
+                future.get(timeout=2 * self._patience)
+        except (KafkaTimeoutError, MessageSizeTooLargeError):
+            raise  # the producer is well
+        except (KafkaError, AssertionError) as error:
+            with self._making:
+                if self._kafka is kafka:
+                    self._discard()
+            raise error if isinstance(error, KafkaError) else KafkaError(str(error)) from error
+
+    def _made(self) -> KafkaProducer:
+        """The producer that all threads share."""
+        if not self._making.acquire(timeout=self._patience):
+            raise KafkaTimeoutError("no connection to a broker yet")
+        try:
+            if self._closing:
+                raise KafkaError("closed")
+            return self._producer()
+        finally:
+            self._making.release()
 
     def close(self) -> None:
         """Give up what is being tried again and close the connections."""
@@ -114,6 +156,7 @@ class Producer:
 
     def _producer(self) -> KafkaProducer:
         if self._kafka is None:
+            patience = int(1000 * self._patience)
             self._kafka = KafkaProducer(
                 bootstrap_servers=self._brokers,
                 client_id="vocstream",
@@ -122,10 +165,11 @@ class Producer:
                 batch_size=256 * 1024,
                 compression_type="lz4",
                 max_request_size=MAX_REQUEST,
-                delivery_timeout_ms=20_000,
-                request_timeout_ms=10_000,
-                max_block_ms=10_000,
-                bootstrap_timeout_ms=10_000,
+                delivery_timeout_ms=patience,
+                request_timeout_ms=patience // 2,
+                max_block_ms=patience // 2,
+                bootstrap_timeout_ms=patience // 2,
+                reconnect_backoff_max_ms=1_000,  # a broker that comes back is found soon, however long it was away
             )
         return self._kafka
 

@@ -26,6 +26,14 @@ DEAD_LETTERS = "feedback.dead-letters"
 ALERTS = "feedback.alerts"
 
 
+def topic_of_type(kind: str) -> str | None:
+    """The topic that takes events of the CloudEvents `type` `kind`, by the words in it; None where it names neither."""
+    kind = kind.lower()
+    if "interaction" in kind:
+        return INTERACTIONS
+    return RESPONSES if "response" in kind else None
+
+
 class Compatibility(StrEnum):
     """What a new version of a schema must still be able to do (the schema registries' words)."""
 

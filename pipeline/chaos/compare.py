@@ -16,7 +16,7 @@ from clickhouse_connect.driver.client import Client
 from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.chaos.expected import Expected, Identity, Row
-from pipeline.chaos.stream import Sent
+from pipeline.chaos.stream import Sent, content
 from pipeline.chaos.views import CROSSED, CROSSED_METRICS, FEELINGS, SCORES, Key, View, net_sentiments, score_cells
 from schemas import topics
 from schemas.rows import to_ms
@@ -26,6 +26,7 @@ MODEL_TOLERANCE = 1.5e-4  # a model's sums depend on what else is in the batch: 
 _PATIENCE = 120.0  # seconds to read a topic to its end; a busy machine
 _RESPONSE_KEY = ("tenant", "source", "response_id", "question")
 Ends = Mapping[TopicPartition, int]
+Kept = Mapping[str, list[Any]]  # records by topic
 _INTERACTION_KEY = ("tenant", "source", "interaction_id")
 
 
@@ -73,18 +74,16 @@ class Comparison:
                 self.same(f"{where}.{name}", key, found[key][name], figure)
 
 
+def read_topics(brokers: str, run: str, since: Ends | None = None) -> Kept:
+    """What each topic keeps of `run`, from `since` on."""
+    return {topic.name: read(brokers, topic.name, run, since or {}) for topic in topics.TOPICS}
+
+
 def compare(
-    client: Client,
-    brokers: str,
-    run: str,
-    wanted: Expected,
-    sent: Sequence[Sent],
-    zones: Mapping[str, str],
-    since: Ends | None = None,
+    client: Client, kept: Kept, run: str, wanted: Expected, sent: Sequence[Sent], zones: Mapping[str, str]
 ) -> Comparison:
-    """Compare all that belongs to `run`, whose tenants are those of `zones`; topics are read from `since` on."""
+    """Compare all that belongs to `run`, whose tenants are those of `zones`; `kept` is what its topics keep."""
     result = Comparison()
-    kept = {topic.name: read(brokers, topic.name, run, since or {}) for topic in topics.TOPICS}
     _compare_topics(result, kept, sent)
     _compare_dead_letters(result, client, kept, f"junk-{run}-", wanted)
     _compare_passed_on(result, kept, wanted)
@@ -145,16 +144,14 @@ def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
 
 
-def _compare_topics(result: Comparison, kept: Mapping[str, list[Any]], sent: Sequence[Sent]) -> None:
+def _compare_topics(result: Comparison, kept: Kept, sent: Sequence[Sent]) -> None:
     """The broker keeps what it acknowledged (sending again may add copies, which is no fault)."""
     for topic in (topics.RESPONSES, topics.INTERACTIONS):
-        found = Counter({(record.timestamp, record.value) for record in kept[topic]})
-        result.same_keys(topic, found, Counter({(s.timestamp, s.value) for s in sent if s.topic == topic}))
+        found = Counter({(record.timestamp, *content(record)) for record in kept[topic]})
+        result.same_keys(topic, found, Counter({(s.timestamp, *content(s)) for s in sent if s.topic == topic}))
 
 
-def _compare_dead_letters(
-    result: Comparison, client: Client, kept: Mapping[str, list[Any]], junk: str, wanted: Expected
-) -> None:
+def _compare_dead_letters(result: Comparison, client: Client, kept: Kept, junk: str, wanted: Expected) -> None:
     """Table: one row a record of junk. Topic: each at least once (it is a log: after a kill it may be twice)."""
     records = Counter((r.topic, r.partition, r.offset) for r in kept[topics.RESPONSES] if junk.encode() in r.value)
     sql = """
@@ -176,7 +173,7 @@ def _mark(payload: str, junk: str) -> str:
     return payload[begin:end]
 
 
-def _compare_passed_on(result: Comparison, kept: Mapping[str, list[Any]], wanted: Expected) -> None:
+def _compare_passed_on(result: Comparison, kept: Kept, wanted: Expected) -> None:
     """Every comment of a newest version went on to the label lane; and every labelled one to `feedback.enriched`."""
     for topic, column in ((topics.COMMENTS, "comment"), (topics.ENRICHED, "model_version")):
         due = {row["event_id"] for row in wanted.responses.values() if row[column]}

@@ -32,8 +32,8 @@ class Fault:
 def plan(seed: int, count: int, seconds: float, parts: Sequence[str]) -> list[Fault]:
     """`count` faults at random instants of `seconds`, in order; the same arguments give the same faults.
 
-    Workers are hit as often as store and broker together. Pauses are long enough (up to 8 s) that some outlast
-    the session of a consumer (6 s), so that a worker wakes up after its partitions were given away.
+    Workers and collector are hit as often as store and broker together. Pauses are long enough (up to 8 s) that some
+    outlast the session of a consumer (6 s), so that a worker wakes up after its partitions were given away.
     """
     rng = random.Random(f"faults {seed}")
     workers = [part for part in parts if part not in ("broker", "store")]

@@ -1,7 +1,7 @@
 """The real parts as child processes that can be killed, paused and started again, one by one.
 
 Unlike `pipeline.supervisor` nothing here is started again by itself: whoever breaks a part says when it comes back.
-Used by `vocstream chaos` and by the tests that need broker, store and score workers without loading a model.
+Used by `vocstream chaos` and by the tests that need broker, store, score workers and collector without loading a model.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from infra.clickhouse.settings import ClickHouseSettings
 from infra.process import die_with_parent
 from infra.store.users import load_or_create_credentials
 from infra.topics import TopicSettings, create_topics
+from pipeline.collector.server import EVENTS, HEALTH
 
 START_SECONDS = 240.0  # a busy machine that loads a model; a quiet one needs 5, and 15 with the model
 STOP_SECONDS = 10.0
@@ -104,9 +105,9 @@ class Part:
 
 
 class Parts:
-    """Broker, store, `score_workers` workers of the score lane and, with `labels`, one of the label lane.
+    """Broker, store, `score_workers` workers of the score lane, with `labels` one of the label lane, and the collector.
 
-    All state is kept below `data`; ports count from `port_base`: Kafka, ClickHouse, then a health port a worker.
+    All state is kept below `data`; ports count from `port_base`: Kafka, ClickHouse, a health port a worker, HTTP.
     `environment` is added to that of every part.
     """
 
@@ -137,9 +138,9 @@ class Parts:
         self.store = part("store", "store", *at(port_base + 1, "store"))
         lanes = [("scores", f"scores-{i + 1}") for i in range(score_workers)] + [("labels", "labels")] * labels
         self.workers: dict[str, Part] = {}
-        self._health: dict[str, int] = {}
+        self._health: dict[str, str] = {}
         for port, (lane, name) in enumerate(lanes, port_base + 2):
-            self._health[name] = port
+            self._health[name] = f"http://127.0.0.1:{port}/healthz"
             self.workers[name] = part(
                 name,
                 "worker",
@@ -149,29 +150,35 @@ class Parts:
                 VOC_HEALTH_PORT=str(port),
             )
 
+        port = port_base + 2 + len(lanes)
+        self.collector = part("collector", "collector", "--port", str(port), VOC_KAFKA_BROKERS=self.kafka)
+        self._health["collector"] = f"http://127.0.0.1:{port}{HEALTH}"
+        self.events_url = f"http://127.0.0.1:{port}{EVENTS}"
+
     def __getitem__(self, name: str) -> Part:
         return next(part for part in self.all() if part.name == name)
 
     def all(self) -> list[Part]:
         """Every part, in the order in which they start."""
-        return [self.broker, self.store, *self.workers.values()]
+        return [self.broker, self.store, *self.workers.values(), self.collector]
 
     def start(self) -> None:
-        """Start all, with tables and topics; returns when the workers work."""
+        """Start all, with tables and topics; returns when all work."""
         self.broker.start()
         self.store.start()
         wait_ready(self.kafka, START_SECONDS)
         with closing(wait_for_clickhouse(self.clickhouse, START_SECONDS)) as client:
             migrate.apply(client, self.clickhouse)
         create_topics(self.kafka, TopicSettings())
-        for worker in self.workers.values():
-            worker.start()
+        for part in (*self.workers.values(), self.collector):
+            part.start()
         self.wait_for_workers()
 
     def wait_for_workers(self, timeout: float = START_SECONDS) -> None:
-        """Until every worker answers on its health port; TimeoutError with the end of its log if one does not."""
+        """Until workers and collector say that they are well; TimeoutError with the end of its log if one does not."""
         deadline = time.monotonic() + timeout
-        for name, part in self.workers.items():
+        for name in self._health:
+            part = self[name]
             while self.health(name) is None:
                 if not part.alive or time.monotonic() > deadline:
                     tail = part.output.read_text("utf-8", "replace")[-2000:]
@@ -189,10 +196,10 @@ class Parts:
         for part in reversed(self.all()):
             part.stop()
 
-    def health(self, worker: str) -> dict[str, Any] | None:
-        """What a worker says of itself; None where it does not answer."""
+    def health(self, name: str) -> dict[str, Any] | None:
+        """What a worker or the collector says of itself; None where it does not answer, or is not well."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._health[worker]}/healthz", timeout=2) as answer:
+            with urllib.request.urlopen(self._health[name], timeout=2) as answer:
                 report: dict[str, Any] = json.loads(answer.read())
                 return report
         except (urllib.error.URLError, OSError, TimeoutError):

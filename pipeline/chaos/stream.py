@@ -1,13 +1,15 @@
 """The stream of a seed: responses with duplicates, edits, deletions, junk, late and future events; and interactions.
 
-Goes to `pipeline.chaos.play`, which sends it to the topics in this order. The same seed and run make the same records.
+Goes to `pipeline.chaos.play`, which sends it in this order: a share over HTTP through the collector, the rest to the
+topics itself. The same seed and run make the same records, and the same share.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from schemas import topics
@@ -23,10 +25,15 @@ _COMPLAINTS = ("llegó roto y nadie contesta", "o app trava toda hora 😡", "I 
 _JOINED = (". ", ", but ", " / ")
 _HOT = 3  # response ids that are edited again and again
 _SECOND = 1000
+_NOT_JSON = b"{not json "
+_SHARE = 0.3  # of the stream, over HTTP
 
 
 class Sent(NamedTuple):
-    """One record: `timestamp` (ms since 1970) is the time it is received, `mark` is in the value of junk alone."""
+    """One record: `timestamp` (ms since 1970) is the time it is received, `mark` is in the value of junk alone.
+
+    What goes `over_http` is received when the collector has it: its timestamp is known afterwards (`as_received`).
+    """
 
     topic: str
     key: bytes
@@ -34,6 +41,7 @@ class Sent(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
     timestamp: int
     mark: str = ""
+    over_http: bool = False
 
 
 def tenants(run: str) -> list[str]:
@@ -43,6 +51,40 @@ def tenants(run: str) -> list[str]:
 
 def records(seed: int, run: str, count: int, start_ms: int) -> Iterator[Sent]:
     """`count` records whose timestamps begin at `start_ms` and stand a millisecond apart."""
+    ways = random.Random(f"ways {seed}")
+    for record in _records(seed, run, count, start_ms):
+        # The collector can route whatever is an event with a type.
+        yield record._replace(over_http=ways.random() < _SHARE and not record.value.startswith(_NOT_JSON))
+
+
+def content(record: Any) -> tuple[str, bytes, frozenset[tuple[str, bytes]]]:
+    """What a record (`Sent`, or as a consumer reads it) says, wherever and whenever: topic, value and attributes."""
+    attributes = frozenset((name, value) for name, value in record.headers if name.startswith("ce_"))
+    return record.topic, record.value, attributes
+
+
+def as_received(sent: Iterable[Sent], kept: Iterable[Any]) -> list[Sent]:
+    """`sent`, with what went over HTTP at the times that `kept`, the records of the topics, have for it.
+
+    Each copy in the topics is one here, for what is sent again may be there twice. Where there are fewer copies than
+    acknowledged records, the rest keep the time at which they were made, and will be missed in the topics.
+    """
+    received: list[Sent] = []
+    posted: dict[Any, list[Sent]] = defaultdict(list)
+    for record in sent:
+        (posted[content(record)] if record.over_http else received).append(record)
+    direct = {(record.timestamp, *content(record)) for record in received}
+    times: dict[Any, list[int]] = defaultdict(list)
+    for record in kept:
+        if (record.timestamp, *content(record)) not in direct:
+            times[content(record)].append(record.timestamp)
+    for key, records_of_it in posted.items():
+        received += [records_of_it[0]._replace(timestamp=at) for at in times[key]]
+        received += records_of_it[len(times[key]) :]
+    return received
+
+
+def _records(seed: int, run: str, count: int, start_ms: int) -> Iterator[Sent]:
     rng = random.Random(f"stream {seed}")
     past: list[Sent] = []
     for place in range(count):
@@ -134,7 +176,7 @@ def _junk(rng: random.Random, mark: str, at: int) -> Sent:
     envelope["data"] = data
     kind = rng.randrange(6)
     if kind == 0:
-        return Sent(topics.RESPONSES, b"", f"{{not json {mark}".encode(), (), at, mark)
+        return Sent(topics.RESPONSES, b"", _NOT_JSON + mark.encode(), (), at, mark)
     if kind == 1:
         data["score"] = 11
     elif kind == 2:

@@ -18,7 +18,7 @@ from models.errors import ModelError
 from pipeline.cli import admin, alerts, chaos, classify, demo, doctor, emit, look, models, quality, run, topics, train
 from pipeline.cli.console import Failure, err
 from pipeline.cli.rooms import SETTINGS
-from pipeline.settings import UnknownSetting, refuse_unknown
+from pipeline.settings import PREFIX, UnknownSetting, refuse_unknown
 
 app = typer.Typer(
     name="vocstream",
@@ -48,7 +48,9 @@ def main() -> None:
         err.print(str(error), style="red", highlight=False, markup=False)
         sys.exit(2)
     except ValidationError as error:
+        prefixes = {room.__name__: str(room.model_config.get("env_prefix")) for room in SETTINGS}
+        prefix = prefixes.get(error.title, PREFIX)
         for problem in error.errors(include_url=False, include_input=False):
-            name = f"VOC_{'_'.join(str(part) for part in problem['loc'])}".upper()
+            name = f"{prefix}{'_'.join(str(part) for part in problem['loc'])}".upper()
             err.print(f"setting {name}: {problem['msg']}", style="red", highlight=False, markup=False)
         sys.exit(2)

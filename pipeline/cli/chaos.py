@@ -40,9 +40,9 @@ def chaos(
 ) -> None:
     """Kill, pause and restart the parts under load, then compare every score with a recomputation.
 
-    Broker, store and workers of its own, on a folder that is removed when all was right. A seed makes the stream
-    (duplicates, edits, junk, late and future events) and the faults: the same seed replays both. Exit code 1 when an
-    event was lost or counted twice, or a figure is not what plain Python says.
+    Broker, store, workers and collector of its own, on a folder that is removed when all was right. A seed makes the
+    stream (duplicates, edits, junk, late and future events; some of it over HTTP) and the faults: the same seed replays
+    both. Exit code 1 when an event was lost or counted twice, or a figure is not what plain Python says.
 
     [dim]vocstream chaos --seed 7 --faults 20[/dim]
     """
@@ -94,11 +94,12 @@ def _labeler() -> Callable[[Sequence[str]], list[Labels]]:
 
 
 def _record(outcome: Any) -> dict[str, Any]:
-    """`again`: sent again by us; `died`: parts that ended by themselves; `looks`: at the scores while it went on;
-    `wrong`: of the `figures` compared."""
+    """`http`: of the events, through the collector; `again`: sent again by us; `died`: parts that ended by themselves;
+    `looks`: at the scores while it went on; `wrong`: of the `figures` compared."""
     return {
         "seed": outcome.seed,
         "events": outcome.sent,
+        "http": outcome.over_http,
         "again": outcome.resent,
         "faults": outcome.faults,
         "died": len(outcome.died_by_themselves),

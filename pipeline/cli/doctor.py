@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from importlib.metadata import version
@@ -13,7 +15,14 @@ import typer
 
 from infra.clickhouse.settings import ClickHouseSettings
 from pipeline.cli.console import Failure, out, print_json
-from pipeline.cli.rooms import DEFAULT_DATA, DataOption, JsonOption, clickhouse_settings, stream_settings
+from pipeline.cli.rooms import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    clickhouse_settings,
+    collector_address,
+    stream_settings,
+)
 
 _PACKAGES = (
     "faust-streaming",
@@ -25,6 +34,7 @@ _PACKAGES = (
     "chdb",
     "clickhouse-connect",
 )
+_RUNNING = ("kafka", "clickhouse", "collector")  # need not be up yet
 _ROOM = 2 * 1024**3  # bytes of disk below which a demo may not fit
 
 
@@ -33,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(data: DataOption = DEFAULT_DATA, json_output: JsonOption = False) -> None:
-    """Check this machine: Python, packages, model, broker binary, disk; and broker and store if they should be up."""
+    """Check this machine: Python, packages, model, broker binary, disk; and the parts that should be up."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("python", _python),
         ("packages", _packages),
@@ -42,6 +52,7 @@ def doctor(data: DataOption = DEFAULT_DATA, json_output: JsonOption = False) -> 
         ("disk", lambda: _disk(data)),
         ("kafka", lambda: _kafka(stream_settings(data).kafka_brokers)),
         ("clickhouse", lambda: _clickhouse(clickhouse_settings(data))),
+        ("collector", lambda: _collector(collector_address(data))),
     ]
     findings = []
     for name, check in checks:
@@ -55,7 +66,7 @@ def doctor(data: DataOption = DEFAULT_DATA, json_output: JsonOption = False) -> 
             out.print(findings[-1]["finding"], highlight=False, markup=False)
     if json_output:
         print_json(findings)
-    missing = [f["check"] for f in findings if not f["ok"] and f["check"] not in ("kafka", "clickhouse")]
+    missing = [f["check"] for f in findings if not f["ok"] and f["check"] not in _RUNNING]
     if missing:
         raise Failure(f"not ready: {', '.join(map(str, missing))}", code=1)
 
@@ -121,3 +132,15 @@ def _clickhouse(settings: ClickHouseSettings) -> str:
     if pending:
         raise RuntimeError(f"{len(pending)} migrations to apply: vocstream migrate")
     return f"{settings.address}, version {found}, tables up to date"
+
+
+def _collector(address: str) -> str:
+    from pipeline.collector.server import EVENTS, HEALTH
+
+    try:
+        with urllib.request.urlopen(address + HEALTH, timeout=5):
+            return f"{address}{EVENTS} takes events"
+    except urllib.error.HTTPError as error:
+        raise RuntimeError(f"{address} is there, but its broker does not answer") from error
+    except OSError as error:
+        raise RuntimeError(f"no collector at {address} (vocstream up starts one): {error}") from error

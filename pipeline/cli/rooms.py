@@ -20,6 +20,7 @@ from infra.clickhouse.settings import ClickHouseSettings
 from infra.store.settings import StoreSettings
 from infra.topics import TopicSettings
 from models.settings import ModelSettings
+from pipeline.collector.settings import CollectorSettings
 from pipeline.settings import StreamSettings
 
 SETTINGS: tuple[type[BaseSettings], ...] = (
@@ -29,6 +30,7 @@ SETTINGS: tuple[type[BaseSettings], ...] = (
     ModelSettings,
     BrokerSettings,
     StoreSettings,
+    CollectorSettings,
 )
 DEFAULT_DATA = Path("data")
 
@@ -52,6 +54,11 @@ def clickhouse_settings(data: Path = DEFAULT_DATA) -> ClickHouseSettings:
     if found and "VOC_CLICKHOUSE_URL" not in os.environ:
         return ClickHouseSettings(url=SecretStr(found))
     return ClickHouseSettings()
+
+
+def collector_address(data: Path = DEFAULT_DATA) -> str:
+    """Where the collector is: what `vocstream up` wrote, or its settings say."""
+    return _addresses(data).get("collector") or f"http://127.0.0.1:{CollectorSettings().port}"
 
 
 def _addresses(data: Path) -> dict[str, str]:

@@ -27,7 +27,7 @@ class Lane(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    for command in (up, worker, store, broker):
+    for command in (up, worker, store, broker, collector):
         app.command()(command)
 
 
@@ -40,8 +40,9 @@ def up(
 ) -> None:
     """Start everything on this machine, keep it running, stop it with Ctrl-C.
 
-    Broker, store and one worker a lane, on 127.0.0.1. All state is kept below --data. When everything is ready,
-    --data/addresses.json says where it is. With VOC_KAFKA_BROKERS or VOC_CLICKHOUSE_URL set, those are used instead.
+    Broker, store, collector, sentinel and one worker a lane, on 127.0.0.1. All state is kept below --data. When
+    everything is ready, --data/addresses.json says where it is. With VOC_KAFKA_BROKERS or VOC_CLICKHOUSE_URL set, those
+    are used instead.
     """
     from pipeline.models_at_hand import ensure_models
 
@@ -125,6 +126,32 @@ def broker(
     from infra.broker.settings import BrokerSettings
 
     _serve(run(BrokerSettings(data=data, port=port)))
+
+
+def collector(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="HTTP port; default: VOC_COLLECTOR_PORT, or 9605.")
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Take events over HTTP and write them to Kafka, for apps that have no Kafka client.
+
+    POST /v1/events takes CloudEvents: one (application/cloudevents+json, or plain application/json), a batch
+    (application/cloudevents-batch+json, or a list), or the data alone with ce-* headers. The answer is 202 when the
+    broker has acknowledged every event, 400 with what is wrong with which event, and 503 when it is to be sent again.
+
+    [dim]curl -H 'Content-Type: application/cloudevents+json' http://127.0.0.1:9605/v1/events -d '{"specversion": "1.0",
+    "id": "e-1", "source": "shop/app", "type": "vocstream.response.v1",
+    "data": {"tenant": "acme", "response_id": "r-1", "metric": "nps", "score": 9}}'[/dim]
+
+    A token (VOC_COLLECTOR_TOKEN), limits and the address are settings: docs/settings.md. GET /health says how it is.
+    Start as many as you like, behind any load balancer.
+    """
+    from pipeline.collector.server import run
+    from pipeline.collector.settings import CollectorSettings
+
+    settings = CollectorSettings() if port is None else CollectorSettings(port=port)
+    _serve(run(settings, stream_settings(data).kafka_brokers))
 
 
 def _serve(service: Coroutine[Any, Any, None]) -> None:

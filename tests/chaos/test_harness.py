@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import random
 from contextlib import closing
+from itertools import chain
 from typing import Any
 
 import pytest
 
-from pipeline.chaos.compare import Comparison, compare
+from pipeline.chaos.compare import Comparison, compare, read_topics
 from pipeline.chaos.expected import Expected, expect
 from pipeline.chaos.faults import plan
 from pipeline.chaos.play import play
-from pipeline.chaos.stream import ZONES, Sent, records, tenants
+from pipeline.chaos.stream import ZONES, Sent, as_received, records, tenants
 from pipeline.chaos.views import CROSSED_METRICS, SCORES
 from pipeline.chaos.watch import differences
 from schemas import topics
 from tests.integration.stream_fixture import ScoreStack, vocstream
 
-PARTS = ["broker", "store", "scores-1", "scores-2"]
+PARTS = ["broker", "store", "scores-1", "scores-2", "collector"]
 
 
 def test_a_seed_replays_its_faults_and_its_stream() -> None:
@@ -36,6 +37,10 @@ def test_the_stream_has_what_it_promises() -> None:
     assert len(state.responses) < 0.9 * sum(r.topic == topics.RESPONSES and not r.mark for r in sent), "edits"
     assert 0.03 < len(state.junk) / len(sent) < 0.07
     assert any(record.headers for record in sent)
+    over_http = [record for record in sent if record.over_http]
+    assert 0.25 < len(over_http) / len(sent) < 0.35
+    assert {bool(record.headers) for record in over_http} == {False, True}
+    assert any(record.mark for record in over_http)
     rows = state.responses.values()
     assert any(row["occurred_at"] == row["received_at"] for row in rows), "clocks ahead, clamped"
     assert any(row["received_at"] - row["occurred_at"] > 39 * 86_400_000 for row in rows), "late ones"
@@ -75,6 +80,7 @@ def test_a_short_run_ends_exact(tmp_path: Any) -> None:
     assert (outcome["lost"], outcome["twice"], outcome["wrong"]) == (0, 0, 0)
     assert outcome["figures"] > 50_000
     assert outcome["looks"] > 0
+    assert outcome["http"] > 400
     assert "seed" in run.stderr
     assert not list(tmp_path.glob("vocstream-chaos-*")), "the folder of a run that was right is removed"
 
@@ -97,19 +103,30 @@ def test_a_look_sees_what_is_served_wrong() -> None:
     ]
 
 
+def test_what_came_over_http_is_looked_for_in_the_topics() -> None:
+    """By what it says: at the time that the topic has, every copy of it; and where there is none, it is missed."""
+    made = [record._replace(over_http=False) for record in records(3, "run", 20, 10**12)]
+    direct, twice, lost = made[0], made[1]._replace(over_http=True), made[2]._replace(over_http=True)
+    copies = [twice._replace(timestamp=10**13 + n, over_http=False) for n in range(2)]
+    received = as_received([direct, twice, lost], [direct, *copies])
+    assert sorted(record.timestamp for record in received if record.value == twice.value) == [10**13, 10**13 + 1]
+    assert [record for record in received if record.value != twice.value] == [direct, lost]
+
+
 def test_it_sees_what_is_wrong(stream: ScoreStack) -> None:
     """Events that never came, a response too many and a score that is off by a millionth must all be found."""
     parts = stream.parts
     outcome = play(parts, 5, [], count=300, seconds=0.5)
     assert outcome.exact, outcome.differences[:5]
     zones = dict(zip(tenants(outcome.run), ZONES, strict=True))
-    sent = list(records(5, outcome.run, 300, outcome.start_ms))
+    kept = read_topics(parts.kafka, outcome.run)
+    sent = as_received(records(5, outcome.run, 300, outcome.start_ms), chain.from_iterable(kept.values()))
     right = expect(sent)
 
     with closing(parts.client()) as client:
 
         def found(wanted: Expected) -> Comparison:
-            return compare(client, parts.kafka, outcome.run, wanted, sent, zones)
+            return compare(client, kept, outcome.run, wanted, sent, zones)
 
         gone = next(iter(right.responses))
         row = right.responses.pop(gone)

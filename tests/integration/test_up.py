@@ -48,7 +48,7 @@ def test_ctrl_c_while_starting_stops_all(up: Up, moment: Callable[[Up], bool]) -
 def test_kill_nine_of_up_leaves_no_process_and_loses_nothing(up: Up, tenant: str) -> None:
     """And the next `up` on the folder goes on with what was there; Ctrl-C ends it."""
     up.start()
-    assert up.parts().keys() == {"broker", "store", "worker scores", "worker labels", "sentinel"}, (
+    assert up.parts().keys() == {"broker", "store", "worker scores", "worker labels", "sentinel", "collector"}, (
         "roles in the command lines"
     )
     first, second = (structured(response(tenant, name, metric="nps", score=9)) for name in ("first", "second"))

@@ -27,7 +27,7 @@ def test_settings_page_is_made_from_the_settings() -> None:
 def test_every_command_teaches_itself() -> None:
     runner = CliRunner()
     promised = {"up", "worker", "store", "emit", "migrate", "kafka-topics", "status", "query", "classify", "doctor"}
-    promised |= {"evaluate", "compare", "train", "models", "topics"}
+    promised |= {"broker", "collector", "evaluate", "compare", "train", "models", "topics"}
     assert promised <= commands()
     for command in sorted(commands()):
         shown = runner.invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
