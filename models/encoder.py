@@ -23,6 +23,7 @@ from models.precision import lowered, resolve
 from models.settings import Precision
 
 Span = tuple[int, int]
+Text = str | tuple[str, str]  # the latter: premise and hypothesis, for models that read two texts at once
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Encoder:
         self.precision: Precision = "fp32"
         self._pad: int = tokenizer.pad_token_id
         self._budget = token_budget
-        self._max = min(max_tokens, model.config.max_position_embeddings)
+        self._max = min(max_tokens, model.config.max_position_embeddings, tokenizer.model_max_length)
+        # BERT's way to tell the second text of a pair from the first; most others see the separator only.
+        told = "token_type_ids" in tokenizer.model_input_names
+        self._tells_texts_apart = told and getattr(model.config, "type_vocab_size", 0) > 1
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_padding()
         self._backend.enable_truncation(self._max)
@@ -78,7 +82,7 @@ class Encoder:
         with torch.inference_mode():
             self.model = lowered(self.model, self.precision, lambda: list(self.forward(typical)))
 
-    def forward(self, texts: Sequence[str]) -> Iterator[Batch]:
+    def forward(self, texts: Sequence[Text]) -> Iterator[Batch]:
         """Token vectors of `texts`, batch by batch, in no promised order of rows."""
         encodings = self._backend.encode_batch(list(texts))
         order = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))
@@ -105,15 +109,18 @@ class Encoder:
         longest = max(len(encodings[row].ids) for row in rows)
         ids = np.full((len(rows), longest), self._pad, np.int64)
         mask = np.zeros((len(rows), longest), np.int64)
+        types = np.zeros((len(rows), longest), np.int64)
         offsets = np.zeros((len(rows), longest, 2), np.int32)
         for at, row in enumerate(rows):
             count = len(encodings[row].ids)
             ids[at, :count] = encodings[row].ids
             mask[at, :count] = 1
+            types[at, :count] = encodings[row].type_ids
             offsets[at, :count] = encodings[row].offsets
         with torch.inference_mode():
             attention = torch.from_numpy(mask)
-            output = self.model(input_ids=torch.from_numpy(ids), attention_mask=attention)
+            more = {"token_type_ids": torch.from_numpy(types)} if self._tells_texts_apart else {}
+            output = self.model(input_ids=torch.from_numpy(ids), attention_mask=attention, **more)
         return Batch(rows, output.last_hidden_state.float(), attention, offsets)
 
 

@@ -100,9 +100,17 @@ def use_of(model: Installed) -> str:
     config = _json(model.folder / "config.json")
     if not any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
         return f"As the encoder: VOC_MODEL_ENCODER={model.folder}, with heads trained for it or a sentiment model."
-    labels = json.dumps(dict.fromkeys(map(str, (config.get("id2label") or {}).values()), "..."))
+    names = [str(name) for name in (config.get("id2label") or {}).values()]
+    if any(name.lower().startswith("entail") for name in names):
+        return f"To find topics: VOC_MODEL_TOPICS={model.folder}"
+    labels = json.dumps(dict.fromkeys(names, "..."))
     return (f"For sentiment: VOC_MODEL_SENTIMENT={model.folder} and, with what each label means (very_negative, "
             f"negative, neutral, positive, very_positive, mixed), VOC_MODEL_SENTIMENT_LABELS='{labels}'")  # fmt: skip
+
+
+def revision_of(folder: Path) -> str:
+    """The commit that a model was fetched at; empty where the folder does not tell."""
+    return str(_manifest(folder).get("revision", ""))
 
 
 def _default(folder: Path) -> Installed:

@@ -3,7 +3,8 @@
     labeler = Labeler.load(ModelSettings())
     labels = labeler.label(["Great phone, terrible delivery."])
 
-One forward pass a distinct comment serves sentiment, topics and the sentiment of each topic. Identical cleaned
+One forward pass a distinct comment serves sentiment, topics and the sentiment of each topic; where the settings name
+an NLI model, that finds the topics (`models.entailment`), but for those fitted to a user's examples. Identical cleaned
 comments are labelled once and remembered (bounded, least recently used goes first). Used by `pipeline`.
 """
 
@@ -23,6 +24,7 @@ from models import convert, fewshot, heads, sentiment, taxonomy
 from models.classifier import SentimentModel
 from models.clauses import split
 from models.encoder import Batch, Encoder, pool_spans
+from models.entailment import EntailedTopics
 from models.errors import ModelError
 from models.language import UNKNOWN, LanguageGuesser
 from models.settings import ModelSettings
@@ -39,7 +41,7 @@ class Labeler:
     def __init__(
         self, encoder: Encoder, trained: tuple[heads.Heads, heads.HeadsCard] | None, topics: taxonomy.Taxonomy,
         guesser: LanguageGuesser, model_version: str, cache_size: int, classifier: SentimentModel | None = None,
-        fitted: fewshot.FewShotTopics | None = None, encoder_version: str = "",
+        fitted: fewshot.FewShotTopics | None = None, encoder_version: str = "", entailed: EntailedTopics | None = None,
     ) -> None:  # fmt: skip
         self.model_version = model_version
         self.encoder_version = encoder_version  # encoder and heads: what fitted topics depend on
@@ -55,8 +57,10 @@ class Labeler:
         wanted = set(topics.ids)
         known = self._card.topics if self._card else []
         own = set(fitted.ids) if fitted else set()  # what the user taught goes before what was shipped
-        self._trained = [(at, topic) for at, topic in enumerate(known) if topic in wanted - own]
-        new = [topic for topic in topics.topics if topic.id not in set(known) - own]
+        self._entailed = entailed
+        asked = set(entailed.ids) if entailed else set()
+        self._trained = [(at, topic) for at, topic in enumerate(known) if topic in wanted - own - asked]
+        new = [topic for topic in topics.topics if topic.id not in (set(known) - own) | asked]
         self._open = OpenTopics.build(encoder, new, topics.topics, fitted) if new else None
 
     @property
@@ -93,13 +97,18 @@ class Labeler:
         if settings.sentiment:
             classifier = SentimentModel.load(settings.sentiment, settings.sentiment_labels, **sizes)
             parts.append(settings.sentiment)
+        entailed = None
+        if settings.topics:
+            left = [topic for topic in topics.topics if fitted is None or topic.id not in fitted.ids]
+            entailed = EntailedTopics.load(settings, left)
+            parts.append(entailed.version)
         described = hashlib.sha256(topics.model_dump_json().encode()).hexdigest()[:8]
         if settings.fitted_topics:
             parts.append(f"fitted-{fewshot.fingerprint(settings.fitted_topics)}")
         version = "+".join([*parts, f"topics-{described}"])
         guesser = LanguageGuesser(settings.languages)
         return cls(encoder, trained, topics, guesser, version, settings.cache_size, classifier, fitted,
-                   encoder_version)  # fmt: skip
+                   encoder_version, entailed)  # fmt: skip
 
     def label(self, texts: Sequence[str]) -> list[Labels]:
         """Labels of `texts`, in their order. A comment that cannot be read is `unknown`, and harms no other.
@@ -147,11 +156,15 @@ class Labeler:
                 overall = self._classifier.probabilities([texts[row] for row in batch.rows])
             if not np.isfinite(overall).all() or not bool(torch.isfinite(batch.hidden).all()):
                 raise ModelError("the model answered with NaN")
+            entailed = self._entailment([texts[row] for row in batch.rows])
             for at, row in enumerate(batch.rows):
                 text = texts[row]
                 mentions = trained[at]
                 if self._open is not None and has_words(text):
-                    mentions += self._open_topics(batch, at, text)
+                    sure = self._open.confidence(pool_spans(batch, at, split(text)))
+                    mentions += self._found(batch, at, text, self._open, sure)
+                if self._entailed is not None and has_words(text):
+                    mentions += self._found(batch, at, text, self._entailed, entailed[at])
                 yield text, self._labels(text, sentiment.decide(overall[at].tolist()), mentions)
 
     def _trained_topics(self, present: NDArray[Any], feelings: NDArray[Any]) -> list[TopicMention]:
@@ -162,15 +175,23 @@ class Labeler:
             if present[at] >= self._card.thresholds[at]
         ]
 
-    def _open_topics(self, batch: Batch, at: int, text: str) -> list[TopicMention]:
-        """Topics without a trained head; the feeling is that of the clause that speaks of each."""
-        assert self._open is not None
+    def _entailment(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Of each text: how surely each of its clauses entails each topic; nothing without an NLI model."""
+        if self._entailed is None:
+            return []
+        spans = [split(text) if has_words(text) else [] for text in texts]
+        clauses = [[text[start:end].strip() for start, end in of] for text, of in zip(texts, spans, strict=True)]
+        return self._entailed.confidence(clauses, [self._guesser.guess(text) for text in texts])
+
+    def _found(
+        self, batch: Batch, at: int, text: str, finder: OpenTopics | EntailedTopics, sure: NDArray[np.float32]
+    ) -> list[TopicMention]:
+        """Topics without a trained head, `sure` (clauses, topics); the feeling is that of the clause that says most."""
         spans = split(text)
-        sure = self._open.confidence(pool_spans(batch, at, spans))
         found = []
-        for column, topic in enumerate(self._open.ids):
+        for column, topic in enumerate(finder.ids):
             clause = int(sure[:, column].argmax())
-            if sure[clause, column] >= self._open.thresholds[column]:
+            if sure[clause, column] >= finder.thresholds[column]:
                 found.append(
                     _mention(topic, self._feeling(batch, at, text, spans[clause]), float(sure[clause, column]))
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from string import Formatter
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -37,6 +38,29 @@ class ModelSettings(BaseSettings):
         default_factory=dict,
         description='What each label of that classifier means, as JSON: {"LABEL_0": "negative", ...}.',
     )
+    topics: str = Field(
+        default="",
+        description="Hugging Face NLI model (folder or name) that finds the topics, zero-shot; empty = our heads, and "
+        "similarity to descriptions.",
+    )
+    topics_revision: str = Field(default="main", description="Branch, tag or commit of that model, named on the hub.")
+    topics_labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Which label of that model means entailment, as JSON, where its name does not say so: "
+        '{"LABEL_0": "entailment"}.',
+    )
+    topics_templates: dict[str, str] = Field(
+        default={
+            "en": "This comment is about {name}.",
+            "pt": "Este comentário é sobre {name}.",
+            "es": "Este comentario trata de {name}.",
+        },
+        description="What is asked of that model, a language each, as JSON, with the topic's {name} or {description}; "
+        "the first one also for other languages.",
+    )
+    topics_threshold: float = Field(
+        default=0.5, gt=0, lt=1, description="Probability of entailment from which on a topic is mentioned."
+    )
     taxonomy: Path | None = Field(default=None, description="Taxonomy YAML; empty = the one shipped with the package.")
     fitted_topics: Path | None = Field(
         default=None, description="File that `vocstream topics fit` wrote: topics learnt from examples; empty = none."
@@ -63,6 +87,21 @@ class ModelSettings(BaseSettings):
     @field_validator("languages")
     @classmethod
     def _two_letters(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or any(len(code) != 2 or not code.isalpha() or not code.islower() for code in value):
+        if not value or not all(map(_is_language, value)):
             raise ValueError("languages must be ISO 639-1 codes in lower case, at least one, such as pt")
         return value
+
+    @field_validator("topics_templates")
+    @classmethod
+    def _of_a_topic(cls, value: dict[str, str]) -> dict[str, str]:
+        if not value or not all(map(_is_language, value)):
+            raise ValueError("a template belongs to an ISO 639-1 code in lower case, at least one, such as pt")
+        for template in value.values():
+            named = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
+            if not named or not named <= {"name", "description"}:
+                raise ValueError(f"{template!r} must hold {{name}} or {{description}} of the topic, and no other field")
+        return value
+
+
+def _is_language(code: str) -> bool:
+    return len(code) == 2 and code.isalpha() and code.islower()

@@ -5,6 +5,7 @@ A test fails when the file is not what this makes.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -42,6 +43,8 @@ def _default(room: type[BaseSettings], name: str) -> str:
         return ""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
+    if isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False)  # as the environment has it
     return f"`{value}`"
 
 

@@ -41,17 +41,23 @@ def register(app: typer.Typer) -> None:
 
 @topics.command("list")
 def list_(json_output: JsonOption = False) -> None:
-    """Show the topics, and how each is found: by shipped training, fitted to your examples, or by its description."""
+    """Show the topics, and how each is found: by your examples, your NLI model, shipped training or its description."""
     from models import fewshot, heads
 
     settings = ModelSettings()
     trained = set(heads.load(settings.heads)[1].topics) if settings.heads or settings.encoder == "default" else set()
     fitted = set(fewshot.topics_of(settings.fitted_topics)) if settings.fitted_topics else set()
+
+    def found_by(topic: str) -> str:
+        if topic in fitted:
+            return "your examples"
+        return settings.topics or ("training" if topic in trained else "description")
+
     records = [
         {
             "topic": topic.id,
             "name": topic.name.get("en") or next(iter(topic.name.values())),
-            "found by": "your examples" if topic.id in fitted else "training" if topic.id in trained else "description",
+            "found by": found_by(topic.id),
         }
         for topic in taxonomy.load(settings.taxonomy).topics
     ]

@@ -171,6 +171,14 @@ def test_topics_that_are_missing_are_proposed_and_accepted(tmp_path: Path, taxon
     assert "topics discover first" in vocstream("topics", "accept", "1", "--data", tmp_path / "none").err
 
 
+def test_an_nli_model_is_listed_as_what_finds_the_topics(
+    taxonomy: Path, vocstream: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOC_MODEL_TOPICS", "some/nli")
+    listed = json.loads(vocstream("topics", "list", "--json").out)
+    assert {row["found by"] for row in listed} == {"some/nli"}
+
+
 def test_comments_of_the_store_that_fit_no_topic_are_proposed(
     tmp_path: Path, taxonomy: Path, vocstream: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
