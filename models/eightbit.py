@@ -102,10 +102,12 @@ class EightBitBert(nn.Module):
         seen = ranges(model.encoder, run)
         self._layers = [EightBitLayer(layer, seen.__getitem__) for layer in model.encoder.layer]
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> BaseModelOutput:
-        """(texts, tokens) twice to token vectors (texts, tokens, width)."""
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> BaseModelOutput:
+        """(texts, tokens) each to token vectors (texts, tokens, width)."""
         texts, tokens = input_ids.shape
-        rows = self.embeddings(input_ids=input_ids).view(texts * tokens, -1)
+        rows = self.embeddings(input_ids=input_ids, token_type_ids=token_type_ids).view(texts * tokens, -1)
         blocked = torch.zeros(texts, 1, tokens).masked_fill(attention_mask.view(texts, 1, tokens) == 0, -torch.inf)
         for layer in self._layers:
             rows = layer(rows, blocked)

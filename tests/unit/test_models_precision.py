@@ -84,12 +84,17 @@ def _texts() -> tuple[torch.Tensor, torch.Tensor]:
 def test_an_encoder_of_eight_bits_says_nearly_the_same() -> None:
     model = _bert()
     ids, mask = _texts()
+    types = torch.zeros_like(ids)
+    types[:, 4:] = 1
+    pairs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
     with torch.inference_mode():
         exact = model(input_ids=ids, attention_mask=mask).last_hidden_state
-        eight = lowered(model, "int8", lambda: model(input_ids=ids, attention_mask=mask))
+        exact_pairs = model(**pairs).last_hidden_state
+        eight = lowered(model, "int8", lambda: [model(input_ids=ids, attention_mask=mask), model(**pairs)])
         ours = eight(input_ids=ids, attention_mask=mask).last_hidden_state
         real = mask.unsqueeze(-1)
         assert _distance(ours * real, exact * real) < 0.05
+        assert _distance(eight(**pairs).last_hidden_state * real, exact_pairs * real) < 0.05
         alone = eight(input_ids=ids[3:4, :5], attention_mask=mask[3:4, :5]).last_hidden_state
         assert torch.allclose(alone[0], ours[3, :5], atol=1e-4), "padding and neighbours change nothing"
 
