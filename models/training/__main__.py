@@ -19,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="few rows, one epoch: to try it out")
     for name, field in TrainSettings.model_fields.items():
         kind: Any = field.annotation
-        if kind in (int, float):
+        if kind in (int, float) or name == "former":
+            kind = Path if name == "former" else kind
             told = f"{field.description} (default {field.default})"
             parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=field.default, help=told)
     chosen = vars(parser.parse_args(arguments))

@@ -9,15 +9,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
-from models import adapters
+from models import adapters, heads
 from models.encoder import Encoder
+from models.errors import ModelError
 from models.heads import Heads, Scores
 
 HEADS = "heads."  # what the names of the heads' tensors begin with in what a network has learnt
@@ -66,6 +70,22 @@ class Network(nn.Module):
         named = adapters.state(self.layers)
         return {f"encoder.layer.{self.first + int(at)}.{rest}": value
                 for name, value in named.items() for at, _, rest in (name.partition("."),)}  # fmt: skip
+
+
+def factors_of(folder: Path, first: int) -> dict[str, torch.Tensor]:
+    """The factors that trained weights in `folder` keep, named as `Network.learnt` does. Raises ModelError."""
+    path = folder / heads.ENCODER_WEIGHTS
+    try:
+        kept = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot read the earlier weights {path}: {error}") from error
+    found: dict[str, torch.Tensor] = {}
+    for name, value in kept.items():
+        layer, _, rest = name.removeprefix("encoder.layer.").partition(".")
+        if not name.endswith((adapters.DOWN, adapters.UP)) or int(layer) < first:
+            raise ModelError(f"{path} changes {name}, which is not trained here: no average of the two can be made")
+        found[f"{int(layer) - first}.{rest}"] = value
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -21,12 +23,14 @@ GENERAL = Member(epochs=2, rate=4e-4, public_share=0.45, trade_weight=0.7)  # he
 
 
 class TrainSettings(BaseModel):
-    """The defaults are those of the shipped weights."""
+    """The defaults are those of the shipped weights, but for `former`: the weights shipped before them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=7, description="Chooses all that is random.")
     members: tuple[Member, ...] = Field(default=(CUSTOMERS, GENERAL), min_length=1)
+    former: Path | None = Field(default=None, description="Folder of earlier weights whose changes are averaged in.")
+    former_share: float = Field(default=0.5, ge=0, lt=1, description="What the changes of `former` count for.")
     first_layer: int = Field(default=4, ge=0, le=12, description="Lowest layer of the encoder that learns.")
     rank: int = Field(default=16, ge=1, le=384, description="Width of the low-rank changes of a member.")
     head_rate: float = Field(default=2e-3, gt=0, description="Learning rate of the heads.")

@@ -9,7 +9,8 @@ the weights that `models.heads` reads, and `card.md`, the model card with the fi
 
 1. Each member (`models.training.settings`) is trained apart, in a process of its own: low-rank changes of the
    encoder's upper layers, and heads. One hears our own comments often, one hears mostly other people's.
-2. Their changes are averaged: the mean is better on comments unlike all of these than either is.
+2. Their changes are averaged: the mean is better on comments unlike all of these than either is. Those of earlier
+   weights may be averaged in (`TrainSettings.former`).
 3. The heads learn on, alone, on what the averaged encoder says; and a linear "general voice" is fitted on public text
    alone, which speaks where a comment is about no trade (`Heads.general_share`).
 4. One temperature and a threshold a topic are fitted on comments kept aside, ours and public ones.
@@ -32,7 +33,7 @@ from models.training.calibrate import fit_temperature, fit_thresholds
 from models.training.card import CARD
 from models.training.card import write as write_card
 from models.training.learn import Targets, Tell, fit_general, learn, learn_heads, predict
-from models.training.network import HEADS, Lower, Network, final_states, lower_states
+from models.training.network import HEADS, Lower, Network, factors_of, final_states, lower_states
 from models.training.processes import side_by_side
 from models.training.settings import Member, TrainSettings
 
@@ -105,7 +106,7 @@ def train(
 
     states = side_by_side([job(at, member) for at, member in enumerate(settings.members)], tell)
     network = Network(encoder, settings.first_layer, settings.rank, len(topics.ids))
-    network.restore(averaged(states))
+    network.restore(with_former(averaged(states), settings))
     finish(network, everything, material, topics, settings, tell)
     card = calibrated(network, encoder, lower(material.aside), lower(material.foreign), material, topics, settings)
     heads.save(out, network.heads, card, network.encoder_state())
@@ -118,6 +119,15 @@ def averaged(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tenso
     changes = [{name: value for name, value in state.items() if not name.startswith(HEADS)} for state in states]
     first = {name: value for name, value in states[0].items() if name.startswith(HEADS)}
     return first | adapters.blended(changes, [1 / len(states)] * len(states))
+
+
+def with_former(learnt: dict[str, torch.Tensor], settings: TrainSettings) -> dict[str, torch.Tensor]:
+    """`learnt` with the changes of earlier weights averaged in, where there are any."""
+    if settings.former is None:
+        return learnt
+    changes = {name: value for name, value in learnt.items() if not name.startswith(HEADS)}
+    former = factors_of(settings.former, settings.first_layer)
+    return learnt | adapters.blended([former, changes], [settings.former_share, 1 - settings.former_share])
 
 
 def finish(
@@ -157,7 +167,8 @@ def calibrated(
         general_share=network.heads.general_share,
         general_floor=network.heads.general_floor,
         training={
-            **settings.model_dump(exclude={"members"}),
+            **settings.model_dump(exclude={"members", "former", "former_share"}),
+            "former_share": settings.former_share if settings.former else 0.0,
             "members": len(settings.members),
             "own": len(material.own),
             "public": len(material.public),

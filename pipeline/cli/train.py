@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.console import Failure, err, out
+
+
+_STEP = re.compile(r"(member \d+ of \d+: )?step ")  # progress: shown until the next line, and not kept
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +62,7 @@ def train(
 
         def tell(line: str) -> None:
             status.update(line)
-            if not line.startswith("step "):
+            if not _STEP.match(line):
                 err.print(line, highlight=False)
 
         run(data, target, settings=settings, quick=quick, tell=tell)
