@@ -11,7 +11,6 @@ import typer
 
 from pipeline.cli.console import Failure, err, out
 
-
 _STEP = re.compile(r"(member \d+ of \d+: )?step ")  # progress: shown until the next line, and not kept
 
 
