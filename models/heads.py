@@ -35,7 +35,7 @@ ENCODER_WEIGHTS = "encoder.safetensors"  # layers that training changed, where i
 LEVELS = ("very_negative", "negative", "neutral", "positive", "very_positive")
 CLASSES = (*LEVELS, "mixed")
 OPPOSITION = 1.25  # above 1, half a praise and half a blame count for less; chosen on comments kept aside
-LEANING = 0.75  # how much the feeling of the whole comment counts in that of a topic; chosen on plain contrasts by eye
+LEANING = 0.5  # how much the feeling of the whole comment counts in that of a topic; chosen on plain contrasts by eye
 DIRECTIONS = (0, 0, 1, 2, 2, 1)  # of each class: negative, neutral (and mixed), positive
 
 
