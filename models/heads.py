@@ -50,6 +50,9 @@ class HeadsCard(BaseModel):
     topics: list[str]
     thresholds: list[float] = Field(description="A topic is mentioned when its probability reaches this.")
     temperature: float = Field(gt=0, description="Sentiment logits are divided by this (calibration).")
+    sure_temperature: float | None = Field(
+        default=None, gt=0, description="The same where a topic is surely there; empty = no difference."
+    )
     topic_temperature: float = Field(default=1.0, gt=0)
     general_share: float = Field(default=0.0, ge=0, le=1, description="Weight of the general voice without a topic.")
     general_floor: float = Field(default=0.0, ge=0, le=1, description="Its weight where a topic is surely there.")
@@ -174,9 +177,20 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:8]
 
 
-def probabilities(logits: torch.Tensor, temperature: float) -> Any:
-    """Softmax over the last dimension after division by the temperature, as a numpy array."""
+def probabilities(logits: torch.Tensor, temperature: float | torch.Tensor) -> Any:
+    """Softmax over the last dimension after division by the temperature (one, or one a row), as a numpy array."""
     return (logits / temperature).softmax(-1).numpy()
+
+
+def temperatures(topics: torch.Tensor, card: HeadsCard) -> torch.Tensor:
+    """The temperature of each comment's sentiment (texts, 1), by its topic logits (texts, T).
+
+    Comments that speak of a topic we know are like those that were learnt from; the less one does, the more modest
+    its confidence ought to be.
+    """
+    sure = card.temperature if card.sure_temperature is None else card.sure_temperature
+    known = topics.sigmoid().amax(-1, keepdim=True)
+    return card.temperature + (sure - card.temperature) * known
 
 
 def leaning(feelings: Any, overall: Any) -> Any:

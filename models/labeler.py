@@ -147,7 +147,7 @@ class Labeler:
             if self._heads is not None and self._card is not None:
                 with torch.inference_mode():
                     scores = self._heads(batch.hidden, batch.mask)
-                overall = heads.probabilities(scores.sentiment, self._card.temperature)
+                overall = heads.probabilities(scores.sentiment, heads.temperatures(scores.topics, self._card))
                 present = torch.sigmoid(scores.topics / self._card.topic_temperature).numpy()
                 feelings = heads.leaning(heads.probabilities(scores.topic_sentiment, self._card.temperature), overall)
                 overall = heads.opposed(overall, present, feelings)

@@ -40,6 +40,7 @@ class TrainSettings(BaseModel):
     caution: float = Field(
         default=1.4, gt=0, description="What the fitted temperature is multiplied by: other corpora are stranger."
     )
+    sure_caution: float = Field(default=1.1, gt=0, description="The same for comments that surely speak of a topic.")
     emotions: int = Field(default=27_000, ge=0, description="Rows of GoEmotions, equally many a class.")
     joined: int = Field(default=2000, ge=0, description="Pairs of our own short comments made one.")
     handles: float = Field(default=0.2, ge=0, le=1, description="Share of comments dressed as public posts.")

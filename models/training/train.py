@@ -157,13 +157,15 @@ def calibrated(
     overall, mentioned = predict(network, aside)
     strange, _ = predict(network, foreign) if foreign.rows else (overall[:0], None)
     targets = Targets.of([*material.aside, *material.foreign], topics.ids)
+    fitted = fit_temperature(np.concatenate([overall, strange]), targets.classes.numpy())
     return heads.HeadsCard(
         name=NAME,
         encoder=convert.NAME,
         width=encoder.width,
         topics=topics.ids,
         thresholds=fit_thresholds(mentioned, targets.present[: len(mentioned)].numpy()),
-        temperature=settings.caution * fit_temperature(np.concatenate([overall, strange]), targets.classes.numpy()),
+        temperature=settings.caution * fitted,
+        sure_temperature=settings.sure_caution * fitted,
         general_share=network.heads.general_share,
         general_floor=network.heads.general_floor,
         training={

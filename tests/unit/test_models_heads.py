@@ -85,3 +85,12 @@ def test_the_shipped_heads_know_every_topic_of_the_shipped_taxonomy() -> None:
     from models import taxonomy
 
     assert heads.load()[1].topics == taxonomy.load().ids
+
+
+def test_a_comment_of_no_known_topic_is_judged_more_modestly() -> None:
+    topics = torch.tensor([[9.0, -9.0, -9.0], [-9.0, -9.0, -9.0]])
+    both = heads.temperatures(topics, card(temperature=2.0, sure_temperature=1.0))
+    assert both.flatten().tolist() == pytest.approx([1.0, 2.0], abs=0.01)
+    assert heads.temperatures(topics, card(temperature=2.0)).flatten().tolist() == [2.0, 2.0]
+    told = heads.probabilities(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), both)
+    assert told[0, 0] > told[1, 0] > 0.5
