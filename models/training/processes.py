@@ -42,16 +42,18 @@ def side_by_side(jobs: Sequence[Callable[[Tell], T]], tell: Tell) -> list[T]:
         except EOFError:
             found[at] = (False, "its process was killed: is there enough memory?")
 
-    listeners = []
-    for at, job in enumerate(jobs):
+    working = []
+    for job in jobs:
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_work, args=(job, theirs), daemon=True)
         process.start()
-        theirs.close()
-        listener = threading.Thread(target=listen, args=(at, ours))
+        theirs.close()  # so that the end of the process ends what is read from it
+        working.append((ours, process))
+    # Threads only now: a process that is forked while others run may inherit a lock that nobody will free.
+    listeners = [threading.Thread(target=listen, args=(at, ours)) for at, (ours, _) in enumerate(working)]
+    for listener in listeners:
         listener.start()
-        listeners.append((listener, process))
-    for listener, process in listeners:
+    for listener, (_, process) in zip(listeners, working, strict=True):
         listener.join()
         process.join()
     failed = [str(value) for right, value in found.values() if not right]
