@@ -162,12 +162,15 @@ class Engine:
         """
         import chdb  # 180 MB of engine: only the process that runs it pays for it
 
+        left = _left_behind(path)
         _plain_default_database(path)
         try:
             engine = cls(chdb, path)
         except RuntimeError as error:
             raise from_engine(error) from None
         engine._prepare()
+        for database, table in left:
+            engine._base.run(f"DROP TABLE IF EXISTS {text.identifier(database)}.{text.identifier(table)} SYNC")
         return engine
 
     def _prepare(self) -> None:
@@ -237,6 +240,15 @@ class Engine:
                 f"{name}() reaches outside of the embedded store. A user who writes may use it when the store runs with"
                 " VOC_STORE_EXTERNAL_SOURCES=true",
             )
+
+
+def _left_behind(path: Path) -> list[tuple[str, str]]:
+    """Databases and names of the tables that a kill amid CREATE OR REPLACE, or a refresh, left in `path`.
+
+    They stand aside for a moment while the new is put in the place of the old, and nobody refers to them by name; what
+    is there before the engine starts stays for ever, and takes the space of a whole snapshot.
+    """
+    return [(file.parent.name, file.stem) for file in path.glob("metadata/*/_tmp_replace_*.sql")]
 
 
 def _plain_default_database(path: Path) -> None:

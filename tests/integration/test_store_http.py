@@ -479,6 +479,24 @@ def test_survives_sigkill_ends_soon_on_sigterm_and_says_what_is_in_use(tmp_path:
         assert client.rows("SELECT count() FROM kept") == [[1000]]
 
 
+def test_what_a_kill_left_of_an_exchange_of_tables_is_gone_after_the_next_start(tmp_path: Path) -> None:
+    with store(tmp_path / "s") as handle:
+        client = Http(handle.url)
+        client.call("CREATE DATABASE feedback")
+        for name in (
+            "feedback._tmp_replace_50b7d58e77849331_hfxxxfje3352608e",
+            "feedback.kept",
+            "default._tmp_replace_1_a",
+        ):
+            client.call(f"CREATE TABLE {name} (a UInt64) ENGINE = MergeTree ORDER BY a")
+            client.call(f"INSERT INTO {name} SELECT number FROM numbers(1000)")
+        handle.kill()
+        handle.restart()
+        listed = "SELECT database, name FROM system.tables WHERE database IN ('feedback', 'default')"
+        assert client.rows(listed) == [["feedback", "kept"]]
+        assert client.rows("SELECT count() FROM feedback.kept") == [[1000]]
+
+
 def _quietly(client: Http, sql: str) -> None:
     with contextlib.suppress(aiohttp.ClientError):
         client.call(sql)
