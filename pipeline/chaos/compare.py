@@ -28,6 +28,7 @@ _RESPONSE_KEY = ("tenant", "source", "response_id", "question")
 Ends = Mapping[TopicPartition, int]
 Kept = Mapping[str, list[Any]]  # records by topic
 _INTERACTION_KEY = ("tenant", "source", "interaction_id")
+_EVENT_KEY = ("tenant", "kind", "source", "source_id", "question")
 
 
 class Difference(NamedTuple):
@@ -98,11 +99,35 @@ def compare_store(result: Comparison, client: Client, wanted: Expected, zones: M
     _compare_facts(result, "enriched_responses", _rows(client, sql, tenants), wanted.responses, _RESPONSE_KEY)
     sql = "SELECT * FROM feedback.interactions FINAL WHERE tenant IN {tenants:Array(String)}"
     _compare_facts(result, "interactions", _rows(client, sql, tenants), wanted.interactions, _INTERACTION_KEY)
+    sql = "SELECT * FROM feedback.customer_events WHERE tenant IN {tenants:Array(String)}"
+    _compare_facts(result, "customer_events", _rows(client, sql, tenants), customer_events(wanted), _EVENT_KEY)
     responses = wanted.responses.values()
     for view in SCORES:
         _compare_view(result, view, _cells(client, view, tenants), score_cells(view, responses, zones))
     for view in FEELINGS:
         _compare_view(result, view, _cells(client, view, tenants), net_sentiments(view, responses, zones))
+
+
+def customer_events(wanted: Expected) -> dict[Identity, Row]:
+    """What the view of the same name must hold, by its key: acts, but for surveys that were sent, and responses."""
+    acts: dict[Identity, Row] = {
+        (tenant, "act", source, own, ""): {
+            "customer_id": row["customer_id"], "at": row["occurred_at"], "role": "order", "value": row["value"],
+            "currency": row["currency"], "metric": "", "score": None,
+        }
+        for (tenant, source, own), row in wanted.interactions.items()
+        if row["customer_id"] and row["action"] == "order_placed"
+    }  # fmt: skip
+    said: dict[Identity, Row] = {
+        (tenant, "response", source, own, question): {
+            "customer_id": row["customer_id"], "at": row["occurred_at"], "role": "", "value": None,
+            "metric": "" if row["excluded"] or row["score"] is None else row["metric"], "score": row["score"],
+            "band": row["band"], "sentiment": row["sentiment"],
+        }
+        for (tenant, source, own, question), row in wanted.responses.items()
+        if row["customer_id"]
+    }  # fmt: skip
+    return acts | said
 
 
 def ends(brokers: str) -> Ends:
