@@ -100,12 +100,14 @@ def compare_store(result: Comparison, client: Client, wanted: Expected, zones: M
     sql = "SELECT * FROM feedback.interactions FINAL WHERE tenant IN {tenants:Array(String)}"
     _compare_facts(result, "interactions", _rows(client, sql, tenants), wanted.interactions, _INTERACTION_KEY)
     sql = "SELECT * FROM feedback.customer_events WHERE tenant IN {tenants:Array(String)}"
-    _compare_facts(result, "customer_events", _rows(client, sql, tenants), customer_events(wanted), _EVENT_KEY)
+    _compare_view(result, "customer_events", _EVENT_KEY, _rows(client, sql, tenants), customer_events(wanted))
     responses = wanted.responses.values()
     for view in SCORES:
-        _compare_view(result, view, _cells(client, view, tenants), score_cells(view, responses, zones))
+        _compare_view(result, view.name, view.key, _cells(client, view, tenants), score_cells(view, responses, zones))
     for view in FEELINGS:
-        _compare_view(result, view, _cells(client, view, tenants), net_sentiments(view, responses, zones))
+        _compare_view(
+            result, view.name, view.key, _cells(client, view, tenants), net_sentiments(view, responses, zones)
+        )
 
 
 def customer_events(wanted: Expected) -> dict[Identity, Row]:
@@ -246,9 +248,11 @@ def _cells(client: Client, view: View, tenants: Sequence[str]) -> list[Row]:
     return [row for call in calls for row in _rows(client, call, tenants)]
 
 
-def _compare_view(result: Comparison, view: View, rows: list[Row], wanted: Mapping[Key, Row]) -> None:
-    found = {tuple(row[name] for name in view.key): row for row in rows}
+def _compare_view(
+    result: Comparison, name: str, key: Sequence[str], rows: list[Row], wanted: Mapping[Key, Row]
+) -> None:
+    found = {tuple(row[column] for column in key): row for row in rows}
     if len(found) != len(rows):
-        result.differences.append(Difference(view.name, "rows of one key", len(rows), len(found)))
-    plain = {tuple(map(_plain, key)): figures for key, figures in wanted.items()}
-    result.same_cells(view.name, found, plain)
+        result.differences.append(Difference(name, "rows of one key", len(rows), len(found)))
+    plain = {tuple(map(_plain, place)): figures for place, figures in wanted.items()}
+    result.same_cells(name, found, plain)

@@ -148,6 +148,7 @@ def test_it_sees_what_is_wrong(stream: ScoreStack) -> None:
         assert {d.where for d in wrong.differences} >= {
             *everywhere,
             "enriched_responses.score",
+            "customer_events.score",
             "enriched_responses.segments",
             "cross_tab",
         }
