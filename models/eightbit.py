@@ -10,7 +10,6 @@ of oneDNN's product; attention, norms and sums stay in float32. Made by `models.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -125,7 +124,7 @@ def ranges(module: nn.Module, run: Callable[[], object]) -> dict[nn.Linear, Rang
         seen[layer] = (low, high)
 
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    watches = [layer.register_forward_pre_hook(partial(note)) for layer in layers]
+    watches = [layer.register_forward_pre_hook(note) for layer in layers]
     run()
     for watch in watches:
         watch.remove()

@@ -60,7 +60,7 @@ class Network(nn.Module):
 
     def restore(self, learnt: Mapping[str, torch.Tensor]) -> None:
         """Puts what `learnt` gave, factors of any rank, in the place of what is there."""
-        adapters.restore(self.layers, {name: value for name, value in learnt.items() if not name.startswith(HEADS)})
+        adapters.restore(self.layers, changes(learnt))
         self.heads.load_state_dict(
             {name.removeprefix(HEADS): value for name, value in learnt.items() if name.startswith(HEADS)}
         )
@@ -70,6 +70,11 @@ class Network(nn.Module):
         named = adapters.state(self.layers)
         return {f"encoder.layer.{self.first + int(at)}.{rest}": value
                 for name, value in named.items() for at, _, rest in (name.partition("."),)}  # fmt: skip
+
+
+def changes(learnt: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The factors alone, out of what `Network.learnt` gave."""
+    return {name: value for name, value in learnt.items() if not name.startswith(HEADS)}
 
 
 def factors_of(folder: Path, first: int) -> dict[str, torch.Tensor]:

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 import torch
 
 from models.errors import ModelError
+from models.training.learn import Tell
 
 T = TypeVar("T")
-Tell = Callable[[str], None]
 
 
 def side_by_side(jobs: Sequence[Callable[[Tell], T]], tell: Tell) -> list[T]:

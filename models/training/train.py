@@ -33,7 +33,7 @@ from models.training.calibrate import fit_temperature, fit_thresholds
 from models.training.card import CARD
 from models.training.card import write as write_card
 from models.training.learn import Targets, Tell, fit_general, learn, learn_heads, predict
-from models.training.network import HEADS, Lower, Network, factors_of, final_states, lower_states
+from models.training.network import Lower, Network, changes, factors_of, final_states, lower_states
 from models.training.processes import side_by_side
 from models.training.settings import Member, TrainSettings
 
@@ -116,18 +116,15 @@ def train(
 
 def averaged(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """The mean of all members' changes of the encoder, with the heads of the first."""
-    changes = [{name: value for name, value in state.items() if not name.startswith(HEADS)} for state in states]
-    first = {name: value for name, value in states[0].items() if name.startswith(HEADS)}
-    return first | adapters.blended(changes, [1 / len(states)] * len(states))
+    return states[0] | adapters.blended([changes(state) for state in states], [1 / len(states)] * len(states))
 
 
 def with_former(learnt: dict[str, torch.Tensor], settings: TrainSettings) -> dict[str, torch.Tensor]:
     """`learnt` with the changes of earlier weights averaged in, where there are any."""
     if settings.former is None:
         return learnt
-    changes = {name: value for name, value in learnt.items() if not name.startswith(HEADS)}
     former = factors_of(settings.former, settings.first_layer)
-    return learnt | adapters.blended([former, changes], [settings.former_share, 1 - settings.former_share])
+    return learnt | adapters.blended([former, changes(learnt)], [settings.former_share, 1 - settings.former_share])
 
 
 def finish(

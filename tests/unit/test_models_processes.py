@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from models.errors import ModelError
-from models.training.processes import Tell, side_by_side
+from models.training.learn import Tell
+from models.training.processes import side_by_side
 
 
 @pytest.fixture(autouse=True)
